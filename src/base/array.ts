@@ -1,0 +1,53 @@
+/** Arrays on the host: a dtype, a shape and a flat typed array, row-major. */
+
+export type DType = 'float32' | 'int32'
+
+/** A row-major array in host memory; `data.length` is the product of `shape`. */
+export interface NDArray {
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  readonly data: Float32Array | Int32Array
+}
+
+/** A float32 {@link NDArray}. */
+export interface FloatArray extends NDArray {
+  readonly dtype: 'float32'
+  readonly data: Float32Array
+}
+
+/** Model parameters by the path they have in a checkpoint, e.g. `h.0.attn.c_attn.weight`. */
+export type Params = Readonly<Record<string, FloatArray>>
+
+/** The number of elements of a shape: the product of its sizes, 1 for a scalar. */
+export function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1)
+}
+
+/**
+ * A float32 array of the given shape, over `data` where given, else zeros.
+ * @throws RangeError when `data` does not have the shape's number of elements.
+ */
+export function floats(shape: readonly number[], data?: Float32Array | readonly number[]): FloatArray {
+  const values = data instanceof Float32Array ? data : data ? Float32Array.from(data) : new Float32Array(sizeOf(shape))
+  checkLength('floats', shape, values.length)
+  return { dtype: 'float32', shape, data: values }
+}
+
+/** An int32 array of the given shape, over `data` where given, else zeros. @throws RangeError as {@link floats}. */
+export function ints(shape: readonly number[], data?: Int32Array | readonly number[]): NDArray {
+  const values = data instanceof Int32Array ? data : data ? Int32Array.from(data) : new Int32Array(sizeOf(shape))
+  checkLength('ints', shape, values.length)
+  return { dtype: 'int32', shape, data: values }
+}
+
+/** The data of a float32 array. @throws TypeError when it holds integers. */
+export function floatData(array: NDArray): Float32Array {
+  if (array.data instanceof Float32Array) return array.data
+  throw new TypeError(`floatData: got an array of ${array.dtype}, want float32`)
+}
+
+function checkLength(where: string, shape: readonly number[], length: number): void {
+  if (length !== sizeOf(shape)) {
+    throw new RangeError(`${where}: got ${length} values for shape [${shape}], want ${sizeOf(shape)}`)
+  }
+}

@@ -1,0 +1,20 @@
+/** The few file operations that hedgehog needs, so that the same code reads folders in Node and in a browser. */
+
+/** A place with files, addressed by slash-separated paths relative to its root. */
+export interface Source {
+  /** For messages: where this is, e.g. the folder's path. */
+  readonly name: string
+  /** The names of all files, sorted. */
+  list(): Promise<readonly string[]>
+  /** The size of a file in bytes. @throws Error naming the file when it does not exist. */
+  size(path: string): Promise<number>
+  /** Bytes [start, end) of a file, all of it by default. @throws Error naming the file, RangeError past its end. */
+  read(path: string, start?: number, end?: number): Promise<Uint8Array>
+}
+
+/** A place that files can be written to; a write is atomic: the old content or the whole new one, never half. */
+export interface Sink {
+  readonly name: string
+  /** Writes the concatenation of `parts` beside the target, syncs, and renames it into place. */
+  write(path: string, parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void>
+}

@@ -1,0 +1,69 @@
+/** Readers of option values: each turns text into a value and says in words what it wants, so that an error can. */
+
+/** Reads one option value; `read` answers undefined for a text it does not take. */
+export interface Reader<T> {
+  /** What is wanted, in words that follow "want", e.g. `a whole number of at least 1`. */
+  readonly want: string
+  read(text: string): T | undefined
+}
+
+/** Any text but the empty one. */
+export const anyText: Reader<string> = { want: 'some text', read: (text) => (text === '' ? undefined : text) }
+
+/** A path of a file or folder; whether it exists is for the command to find out. */
+export const path: Reader<string> = { ...anyText, want: 'a path' }
+
+/** A whole number, written in decimal digits or like `1e6`, within [from, to]. */
+export function integer(from = 1, to = Number.MAX_SAFE_INTEGER): Reader<number> {
+  const limit = to === Number.MAX_SAFE_INTEGER ? `of at least ${from}` : `from ${from} to ${to}`
+  const inside = (value: number) => Number.isSafeInteger(value) && value >= from && value <= to
+  return { want: `a whole number ${limit}`, read: (text) => onlyIf(decimal(text), inside) }
+}
+
+/** A finite number above `above`, or in [from, to]: `number({ from: 0, to: 1 })`. */
+export function number(limits: NumberLimits = {}): Reader<number> {
+  const { above = -Infinity, from = -Infinity, below = Infinity, to = Infinity } = limits
+  const inside = (value: number) => value > above && value >= from && value < below && value <= to
+  return { want: ['a number', ...inWords(limits)].join(' '), read: (text) => onlyIf(decimal(text), inside) }
+}
+
+/** Limits of {@link number}: `from` and `to` belong to the range, `above` and `below` do not. */
+export interface NumberLimits {
+  readonly above?: number
+  readonly from?: number
+  readonly below?: number
+  readonly to?: number
+}
+
+/** One of the given names. */
+export function oneOf<const Name extends string>(...names: readonly Name[]): Reader<Name> {
+  return { want: `one of ${names.join(', ')}`, read: (text) => names.find((name) => name === text) }
+}
+
+/** Values with commas between them, at least one. */
+export function listOf<T>(reader: Reader<T>): Reader<readonly T[]> {
+  return {
+    want: `${reader.want}, or several with commas between them`,
+    read(text) {
+      const values = text.split(',').map((part) => reader.read(part.trim()))
+      return values.every((value): value is T & {} => value !== undefined && value !== null) ? values : undefined
+    },
+  }
+}
+
+function decimal(text: string): number | undefined {
+  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? onlyIf(Number(text), Number.isFinite) : undefined
+}
+
+function onlyIf(value: number | undefined, holds: (value: number) => boolean): number | undefined {
+  return value !== undefined && holds(value) ? value : undefined
+}
+
+function inWords({ above, from, below, to }: NumberLimits): string[] {
+  const words: string[] = []
+  if (above !== undefined) words.push(`above ${above}`)
+  if (from !== undefined) words.push(`at least ${from}`)
+  if (below !== undefined) words.push(`below ${below}`)
+  if (to !== undefined) words.push(`at most ${to}`)
+  return words.length === 2 ? [words[0]!, 'and', words[1]!] : words
+}

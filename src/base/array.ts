@@ -1,12 +1,16 @@
 /** Arrays on the host: a dtype, a shape and a flat typed array, row-major. */
 
-export type DType = 'float32' | 'int32'
+/** `float64` is for tests and references: every float graph can be traced in it, on the CPU. */
+export type DType = 'float32' | 'float64' | 'int32'
+
+/** The typed arrays that hold a {@link DType}. */
+export type Data = Float32Array | Float64Array | Int32Array
 
 /** A row-major array in host memory; `data.length` is the product of `shape`. */
 export interface NDArray {
   readonly dtype: DType
   readonly shape: readonly number[]
-  readonly data: Float32Array | Int32Array
+  readonly data: Data
 }
 
 /** A float32 {@link NDArray}. */

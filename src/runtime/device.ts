@@ -1,0 +1,25 @@
+/** What hedgehog asks of an engine: sessions from ONNX bytes that run on host arrays. */
+
+import type { NDArray } from '../base/array.ts'
+
+/** Named host arrays. */
+export type Arrays = Readonly<Record<string, NDArray>>
+
+/** A compiled graph. */
+export interface Session {
+  /**
+   * Runs the graph. Results named in `into` are written to the arrays given there, in place; where the engine cannot,
+   * they are copied. The caller must not change inputs while it runs.
+   */
+  run(inputs: Arrays, into?: Arrays): Promise<Arrays>
+  /** Frees the session; idempotent. */
+  dispose(): Promise<void>
+}
+
+/** An execution provider of ONNX Runtime on this machine. */
+export interface Device {
+  /** For reports, e.g. `cpu` or `webgpu`. */
+  readonly name: string
+  /** @throws Error with the engine's reason when the model is not accepted. */
+  open(model: Uint8Array): Promise<Session>
+}

@@ -1,7 +1,7 @@
 /** Draws progress records: one live line per phase on a terminal, plain lines in a file, JSON lines for machines. */
 
+import { formatBytes, formatCount, formatMetric, formatSeconds } from '../base/format.ts'
 import type { Progress } from '../base/progress.ts'
-import { formatBytes, formatCount, formatMetric, formatSeconds } from './format.ts'
 
 /** Shows the records of one or several jobs, one after the other. */
 export interface ProgressView {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Progress } from '../../src/base/progress.ts'
-import { formatBytes, formatCount, formatMetric, formatSeconds } from '../../src/cli/format.ts'
+import { formatBytes, formatCount, formatMetric, formatSeconds } from '../../src/base/format.ts'
 import { jsonProgress, liveProgress, plainProgress } from '../../src/cli/progress.ts'
 
 function recorder(columns = 80) {

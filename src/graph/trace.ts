@@ -14,6 +14,9 @@ export function trace(fn: (inputs: Tensors) => Tensors, inputs: Readonly<Record<
   const under = new Trace(primitives)
   const tensors = Object.fromEntries(Object.entries(inputs).map(([name, info]) => [name, under.input(name, info)]))
   const results = Object.entries(fn(tensors))
+  const clash = results.find(([name]) => name in inputs)
+  if (clash)
+    throw new TypeError(`trace: ${clash[0]} names both an input and a result; give the result a name of its own`)
   const outputs = Object.fromEntries(results.map(([name, tensor]) => [name, tensor.id]))
   const nodes = liveNodes(under.nodes, Object.values(outputs))
   return { values: under.values, nodes, constants: under.constants, inputs: under.inputs, outputs }

@@ -1,0 +1,65 @@
+/** The table of model families, and what holds for all of them: all parameters, initial values, checks. */
+
+import type { Random } from '../base/random.ts'
+import { initialise, type ParamSpecs, prefixed } from '../nn/params.ts'
+import { gpt2 } from './gpt2.ts'
+import type { Family, Json, Model, ModelConfig } from './model.ts'
+
+export const families: Readonly<Record<string, Family>> = { gpt2 }
+
+/** The family of a config. @throws Error naming the known families. */
+export function familyOf({ family }: Pick<ModelConfig, 'family'>): Family {
+  const found = families[family]
+  if (found) return found
+  throw new Error(
+    `config.json: model_type: got ${JSON.stringify(family)}, want one of ${Object.keys(families).join(', ')}`,
+  )
+}
+
+/** A config from a config.json, ours or a plain Hugging Face one. @throws Error naming the key at fault. */
+export function readConfig(json: Json): ModelConfig {
+  const type = typeof json.model_type === 'string' ? json.model_type : String(json.model_type)
+  return familyOf({ family: type.replace(/^hedgehog_/, '') }).readConfig(json)
+}
+
+/** The parameters a config asks for, by checkpoint path. */
+export function paramSpecs(config: ModelConfig): ParamSpecs {
+  const family = familyOf(config)
+  const blocks = Array.from({ length: config.layers }, (_, layer) =>
+    prefixed(family.blockPrefix(layer), family.blockParams(config, layer)),
+  )
+  return Object.assign({}, family.outerParams(config), ...blocks)
+}
+
+/** A model with initial values. */
+export function newModel(config: ModelConfig, rng: Random): Model {
+  return { config, params: initialise(paramSpecs(config), rng) }
+}
+
+/**
+ * Whether parameters are exactly those that a config asks for.
+ * @throws Error listing every missing, extra and mis-shaped path at once.
+ */
+export function checkParams(
+  where: string,
+  config: ModelConfig,
+  params: Readonly<Record<string, { shape: readonly number[] }>>,
+): void {
+  const specs = paramSpecs(config)
+  const missing = Object.keys(specs).filter((path) => !(path in params))
+  const extra = Object.keys(params).filter((path) => !(path in specs))
+  const shaped = Object.keys(specs).flatMap((path) => {
+    const got = params[path]?.shape
+    return got && `${got}` !== `${specs[path]!.shape}` ? [`${path} is [${got}], want [${specs[path]!.shape}]`] : []
+  })
+  const faults = [
+    missing.length ? `missing ${list(missing)}` : '',
+    extra.length ? `not of this model ${list(extra)}` : '',
+    shaped.length ? `of another shape ${list(shaped)}` : '',
+  ].filter(Boolean)
+  if (faults.length) throw new Error(`${where}: tensors do not fit config.json: ${faults.join('; ')}`)
+}
+
+function list(names: readonly string[]): string {
+  return names.length <= 6 ? names.join(', ') : `${names.slice(0, 5).join(', ')} and ${names.length - 5} more`
+}

@@ -1,0 +1,81 @@
+/** Layers: each a description of parameters and, next to it, the function that uses them. */
+
+import {
+  add,
+  concat,
+  expand,
+  matmul,
+  mul,
+  neg,
+  layerNorm as normalise,
+  reshape,
+  split,
+  transpose,
+} from '../graph/ops.ts'
+import { dims } from '../graph/shapes.ts'
+import type { Tensor } from '../graph/tensor.ts'
+import type { ParamSpecs } from './params.ts'
+
+/** Weight [inputs, outputs] and bias of {@link linear}, as GPT-2's Conv1D stores them. */
+export function linearParams(inputs: number, outputs: number, std: number): ParamSpecs {
+  return {
+    weight: { shape: [inputs, outputs], initial: { normal: std } },
+    bias: { shape: [outputs], initial: 'zeros' },
+  }
+}
+
+/** x W + b over the last axis: (… i), (i o), (o) -> (… o). */
+export function linear(params: { readonly weight: Tensor; readonly bias?: Tensor }, x: Tensor): Tensor {
+  const rows = reshape(x, [-1, x.shape.at(-1)!])
+  const product = matmul(rows, params.weight)
+  const y = params.bias ? add(product, params.bias) : product
+  return reshape(y, [...x.shape.slice(0, -1), params.weight.shape[1]!])
+}
+
+/** Scale and bias of {@link layerNorm}. */
+export function layerNormParams(width: number): ParamSpecs {
+  return { weight: { shape: [width], initial: 'ones' }, bias: { shape: [width], initial: 'zeros' } }
+}
+
+/** Layer normalisation over the last axis. */
+export function layerNorm(
+  params: { readonly weight: Tensor; readonly bias: Tensor },
+  x: Tensor,
+  epsilon: number,
+): Tensor {
+  return normalise(x, params.weight, params.bias, epsilon)
+}
+
+/** (b l e) -> (b h l d) with e = h d. */
+export function splitHeads(x: Tensor, heads: number): Tensor {
+  const { b, l, e } = dims('splitHeads', { x }, { x: 'b l e' })
+  return transpose(reshape(x, [b!, l!, heads, e! / heads]), [0, 2, 1, 3])
+}
+
+/** (b h l d) -> (b l e) with e = h d. */
+export function joinHeads(x: Tensor): Tensor {
+  const { b, h, l, d } = dims('joinHeads', { x }, { x: 'b h l d' })
+  return reshape(transpose(x, [0, 2, 1, 3]), [b!, l!, h! * d!])
+}
+
+/** Each key or value head serves `times` query heads: (b g s d) -> (b h s d) with h = g · times. */
+export function repeatHeads(x: Tensor, times: number): Tensor {
+  if (times === 1) return x
+  const { b, g, s, d } = dims('repeatHeads', { x }, { x: 'b g s d' })
+  const wide = expand(reshape(x, [b!, g!, 1, s!, d!]), [b!, g!, times, s!, d!])
+  return reshape(wide, [b!, g! * times, s!, d!])
+}
+
+/**
+ * Rotary position embedding in the two-halves form (arXiv 2104.09864, as Llama checkpoints order it).
+ * (b h l d), (l d/2), (l d/2) -> (b h l d); `cosine` and `sine` hold position · base^(−2i/d).
+ * @throws RangeError when the head dimension is odd.
+ */
+export function rotary(x: Tensor, cosine: Tensor, sine: Tensor): Tensor {
+  const d = x.shape.at(-1)!
+  if (d % 2) throw new RangeError(`rotary: got a head dimension of ${d}, want an even one`)
+  const [first, second] = split(x, [d / 2, d / 2], -1) as [Tensor, Tensor]
+  const left = add(mul(first, cosine), neg(mul(second, sine)))
+  const right = add(mul(second, cosine), mul(first, sine))
+  return concat([left, right], -1)
+}

@@ -1,5 +1,6 @@
 /** The table of commands: a new command is one entry here and one file in commands/. */
 
+import { schedules } from '../train/schedules.ts'
 import type { Body, Command } from './command.ts'
 import { command } from './command.ts'
 import type { OptionTable } from './options.ts'
@@ -57,7 +58,7 @@ export const trainOptions = {
   batch,
   accumulate: option('N', whole, 'batches whose gradients make one step'),
   lr: option('X', rate, 'the highest learning rate'),
-  schedule: option('NAME', anyText, 'how the learning rate moves, e.g. cosine'),
+  schedule: option('NAME', oneOf(...keys(schedules)), `how the learning rate moves: ${keys(schedules).join(', ')}`),
   warmup: option('N', integer(0), 'steps in which the learning rate rises'),
   decay: option('X', number({ from: 0 }), 'weight decay'),
   clip: option('X', rate, 'the largest norm of the gradient'),
@@ -129,6 +130,10 @@ export const commands: readonly Command[] = [
     load: () => body('generate'),
   }),
 ]
+
+function keys<T extends object>(table: T): (keyof T & string)[] {
+  return Object.keys(table) as (keyof T & string)[]
+}
 
 function body<O extends OptionTable, A extends string>(name: string): Promise<Body<O, A>> {
   return import(`./commands/${name}.ts`)

@@ -2,7 +2,7 @@
 
 import { Command as CommanderCommand, CommanderError, Option as CommanderOption } from 'commander'
 import { Interrupted, UsageError } from '../base/errors.ts'
-import { finish } from '../base/progress.ts'
+import type { Job } from '../base/progress.ts'
 import type { Command, Context, Outcome } from './command.ts'
 import { commonOptions } from './command.ts'
 import type { SignalSource } from './interrupt.ts'
@@ -116,7 +116,7 @@ async function runCommand(
     signal: interrupt.signal,
     commandLine: ['hedgehog', ...argv].map(quoted).join(' '),
     columns: around.out.columns ?? 80,
-    run: (job) => finish(job, (progress) => view.see(progress)),
+    run: (job) => runJob(job, view),
     write: (text) => {
       if (!common.json) around.out.write(text)
     },
@@ -129,6 +129,16 @@ async function runCommand(
   } finally {
     view.end()
     interrupt.release()
+  }
+}
+
+/** Lets the event loop turn after each record: a job that computes without waiting would else never see Ctrl-C. */
+async function runJob<T>(job: Job<T>, view: ProgressView): Promise<T> {
+  for (;;) {
+    const next = await job.next()
+    if (next.done) return next.value
+    view.see(next.value)
+    await new Promise((resolve) => setImmediate(resolve))
   }
 }
 
@@ -149,9 +159,9 @@ function pick<O extends OptionTable>(given: Readonly<Record<string, unknown>>, t
 
 function viewOf({ json, quiet }: { json: boolean; quiet: boolean }, around: Surroundings): ProgressView {
   const { out, err, now, memory } = around
-  if (json) return jsonProgress({ write: (text) => out.write(text) })
-  if (quiet) return quietProgress()
   const target = { write: (text: string) => err.write(text), columns: err.columns ?? 80, now, memory }
+  if (json) return jsonProgress(target, (text) => out.write(text))
+  if (quiet) return quietProgress(target)
   return err.isTTY ? liveProgress(target) : plainProgress(target)
 }
 

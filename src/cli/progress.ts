@@ -87,14 +87,14 @@ export function plainProgress(target: ProgressTarget): ProgressView {
   }
 }
 
-/** A view for machines: each record as one line of JSON. */
-export function jsonProgress(target: Pick<ProgressTarget, 'write'>): ProgressView {
-  return { see: (progress) => target.write(`${JSON.stringify(progress)}\n`), say: () => {}, end: () => {} }
+/** A view for machines: each record is one line of JSON in `writeRecord`; other lines go to the target. */
+export function jsonProgress(target: Pick<ProgressTarget, 'write'>, writeRecord: (line: string) => void): ProgressView {
+  return { ...quietProgress(target), see: (progress) => writeRecord(`${JSON.stringify(progress)}\n`) }
 }
 
-/** A view that shows only the messages of records: what `--quiet` leaves. */
-export function quietProgress(): ProgressView {
-  return { see: () => {}, say: () => {}, end: () => {} }
+/** A view without records, for `--quiet`; other lines are still shown. */
+export function quietProgress(target: Pick<ProgressTarget, 'write'>): ProgressView {
+  return { see: () => {}, say: (line) => target.write(`${line}\n`), end: () => {} }
 }
 
 interface Phase {
@@ -130,11 +130,11 @@ class Phases {
 
 function liveLine(phase: Phase, target: ProgressTarget): string {
   const { last } = phase
-  const parts = [...details(phase), formatBytes(target.memory())]
   const width = target.columns - 1
-  const room = width - last.phase.length - 4 - Math.min(parts.join('  ').length, width * 0.55)
-  const bar = barOf(shareOf(last), Math.max(5, Math.min(24, Math.floor(room))))
-  return fit([last.phase, bar, ...parts], width)
+  const parts = details(phase)
+  parts.splice(4, 0, formatBytes(target.memory()))
+  const room = width - last.phase.length - parts.join('  ').length - 4
+  return fit([last.phase, barOf(shareOf(last), Math.max(10, Math.min(24, room))), ...parts], width)
 }
 
 function details(phase: Phase): string[] {

@@ -157,6 +157,26 @@ test('the first Ctrl-C aborts the signal, the second exits with 130, and afterwa
   assert.equal(source.listenerCount('SIGINT') + source.listenerCount('SIGTERM'), 0)
 })
 
+test('Ctrl-C reaches a job that never waits', async () => {
+  const source = new EventEmitter()
+  async function* endless(signal: AbortSignal): AsyncGenerator<Progress, never, void> {
+    for (let step = 0; ; step++) {
+      if (signal.aborted) throw new Interrupted(`stopped; go on with --resume`)
+      yield { phase: 'count', step, steps: 1e9, seconds: 0 }
+    }
+  }
+  const table = counting(async (context) => ({ value: await context.run(endless(context.signal)), text: '' }))
+  const lines: string[] = []
+  const err = { write: (text: string) => lines.push(text) }
+  const around = { out: err, err, env: {}, signals: source, version: '', now: () => 0, memory: () => 0, exit: () => {} }
+  setTimeout(() => source.emit('SIGINT'), 5)
+  assert.equal(await runCommandLine(['count', 'm', '--data', 'x', '--quiet'], table, around), 130)
+  assert.deepEqual(lines, [
+    'stopping after this step; press Ctrl-C again to leave at once\n',
+    'hedgehog: stopped; go on with --resume\n',
+  ])
+})
+
 test('help is plain where stdout is no terminal, names every command, and loads none', async () => {
   const help = await run(['--help'], commands)
   assert.equal(help.code, 0)

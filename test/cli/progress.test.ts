@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { Progress } from '../../src/base/progress.ts'
 import { formatBytes, formatCount, formatMetric, formatSeconds } from '../../src/base/format.ts'
+import type { Progress } from '../../src/base/progress.ts'
 import { jsonProgress, liveProgress, plainProgress } from '../../src/cli/progress.ts'
 
 function recorder(columns = 80) {
@@ -125,7 +125,7 @@ test('plain lines come every tenth but not within five seconds, every minute, an
 test('each record becomes one line of JSON that reads back as itself', () => {
   const { state, target } = recorder()
   const records = [record(1, 2), { ...record(2, 2), message: 'two\nlines' }]
-  const view = jsonProgress(target)
+  const view = jsonProgress({ write: assert.fail }, target.write)
   for (const one of records) view.see(one)
   assert.deepEqual(
     state.text

@@ -15,13 +15,8 @@ import { type Kernels, plainKernels } from '../runtime/kernels.ts'
 import { blockInputs, blockKey, functionCache, headInputs, traceBlock } from './blocks.ts'
 import { labelRows, rowBlocks, rowsOf } from './forward.ts'
 import { addLookupGradients, lookUp } from './lookups.ts'
+import type { Objective } from './objective.ts'
 import { createWorkspace } from './workspace.ts'
-
-/** Tokens to learn from: ids and next-token labels (b l); labels below 0 do not count. */
-export interface Batch {
-  readonly ids: NDArray
-  readonly labels: NDArray
-}
 
 /** Options of {@link createBackward}. */
 export interface BackwardOptions {
@@ -32,28 +27,8 @@ export interface BackwardOptions {
   readonly kernels?: Kernels
 }
 
-/** How a batch enters {@link Backward.accumulate}. */
-export interface Accumulation {
-  /** What each counted token's loss is multiplied by, e.g. one over all tokens of the step. */
-  readonly tokenWeight: number
-  /** The gradients so far do not count: they are written over. Saves an addition. Default false. */
-  readonly fresh?: boolean
-  /** The stream of dropout masks; needed when dropout is on. */
-  readonly rng?: Random
-}
-
-/** Gradients of a model's parameters. */
-export interface Backward {
-  /**
-   * Adds a batch's gradients to `grads`, whose paths say which parameters are trained. Returns Σ weight · loss.
-   * @throws Error when the loss is not finite.
-   */
-  accumulate(params: Params, grads: Params, batch: Batch, how: Accumulation): Promise<number>
-  dispose(): Promise<void>
-}
-
-/** Gradients for a config on a device; see {@link Backward}. */
-export function createBackward(device: Device, config: ModelConfig, options: BackwardOptions = {}): Backward {
+/** Gradients for a config on a device; the loss is next-token cross-entropy. */
+export function createBackward(device: Device, config: ModelConfig, options: BackwardOptions = {}): Objective {
   const family = familyOf(config)
   const { saved = family.saved, dropout = 0, kernels = plainKernels } = options
   const functions = functionCache(device)

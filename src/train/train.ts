@@ -1,0 +1,195 @@
+/** The training loop: steps of accumulated batches, clipped, scheduled, validated and checkpointed. */
+
+import { type FloatArray, floats, type Params } from '../base/array.ts'
+import { Interrupted } from '../base/errors.ts'
+import type { Job } from '../base/progress.ts'
+import { random } from '../base/random.ts'
+import type { Batch, Objective } from '../execute/objective.ts'
+import { createMemory, floatsFor } from '../runtime/memory.ts'
+import { clip } from './clip.ts'
+import { createSlots, type Optimizer, type Slots } from './optimizers.ts'
+import { type ScheduleName, type ScheduleOptions, type ScheduleState, scheduleStart, schedules } from './schedules.ts'
+
+/** Batches without end, whose position can be stored. */
+export interface BatchStream {
+  next(): Batch
+  state(): unknown
+  restore(state: unknown): void
+}
+
+/** One measurement of a run. */
+export interface CurvePoint {
+  readonly step: number
+  readonly loss: number
+  readonly validationLoss?: number
+}
+
+/** Everything that determines how a run goes on; arrays are views that the next step changes. */
+export interface TrainState {
+  readonly step: number
+  readonly params: Params
+  readonly slots: Slots
+  readonly schedule: ScheduleState
+  readonly data: unknown
+  readonly curve: readonly CurvePoint[]
+  readonly seconds: number
+}
+
+/** Options of {@link train}. */
+export interface TrainOptions {
+  /** The phase in progress records, e.g. `finetune`. */
+  readonly phase: string
+  readonly steps: number
+  readonly batches: BatchStream
+  readonly optimizer: Optimizer
+  /** The peak learning rate, above 0. */
+  readonly learningRate: number
+  readonly schedule?: ScheduleName
+  readonly scheduleOptions?: ScheduleOptions
+  /** Batches whose gradients make one step. Default 1. */
+  readonly accumulate?: number
+  /** The largest global norm of the gradient. Default 1. */
+  readonly clip?: number
+  /** Which parameters learn. Default: all. */
+  readonly trains?: (path: string) => boolean
+  /** Seed of dropout masks. Default 0. */
+  readonly seed?: number
+  /** Held-out loss, measured every so many steps and after the last. */
+  readonly validate?: { readonly every: number; readonly loss: (params: Params) => Promise<number> }
+  /** Keep the parameters with the best held-out loss rather than the last. Default false. */
+  readonly keepBest?: boolean
+  /** Called every so many steps, after the last, and before an interruption. */
+  readonly checkpoint?: { readonly every: number; readonly save: (state: TrainState) => Promise<void> }
+  /** Goes on from here; bit for bit as if never interrupted, on a CPU. */
+  readonly resume?: TrainState
+  readonly signal?: AbortSignal
+  /** Seconds since any fixed moment. */
+  readonly clock: () => number
+  /** Ends the run after so many seconds, whatever `steps` says. */
+  readonly maxSeconds?: number
+}
+
+/** What a run ends with. */
+export interface Trained {
+  /** All parameters, the trained ones in one memory. */
+  readonly params: Params
+  readonly curve: readonly CurvePoint[]
+  readonly seconds: number
+  readonly step: number
+}
+
+/**
+ * Trains parameters on an objective. The parameters that come in stay as they are.
+ * @throws Interrupted after a checkpoint when `signal` aborts; Error naming the step for a loss or gradient that is
+ * not finite.
+ */
+export async function* train(objective: Objective, initial: Params, options: TrainOptions): Job<Trained> {
+  const { phase, steps, batches, optimizer, accumulate = 1, validate, checkpoint, resume, clock, seed = 0 } = options
+  const schedule = schedules[options.schedule ?? 'constant']
+  const { params, grads, slots, memory } = workingSet(initial, optimizer, options.trains ?? (() => true), resume)
+  const curve: CurvePoint[] = [...(resume?.curve ?? [])]
+  const began = clock() - (resume?.seconds ?? 0)
+  let scheduleState = resume?.schedule ?? scheduleStart
+  let best = Number.POSITIVE_INFINITY
+  let bestParams: Params | undefined
+  let tokens = 0
+  let step = resume?.step ?? 0
+  if (resume) batches.restore(resume.data)
+  const state = (): TrainState => ({
+    step,
+    params: Object.fromEntries(Object.keys(grads).map((path) => [path, params[path]!])),
+    slots,
+    schedule: scheduleState,
+    data: batches.state(),
+    curve,
+    seconds: clock() - began,
+  })
+
+  while (step < steps) {
+    if (options.signal?.aborted) {
+      await checkpoint?.save(state())
+      throw new Interrupted(`${phase}: stopped after step ${step} of ${steps}`)
+    }
+    const learningRate = options.learningRate * schedule.ratio(step, steps, options.scheduleOptions, scheduleState)
+    const found = await oneStep(learningRate)
+    step += 1
+    tokens += found.tokens
+    const last = step === steps || clock() - began >= (options.maxSeconds ?? Number.POSITIVE_INFINITY)
+    let validationLoss: number | undefined
+    if (validate && (step % validate.every === 0 || last)) {
+      validationLoss = await validate.loss(params)
+      scheduleState = schedule.observe(scheduleState, validationLoss, options.scheduleOptions)
+      if (options.keepBest && validationLoss < best) {
+        best = validationLoss
+        bestParams = copyOf(state().params)
+      }
+    }
+    curve.push({ step, loss: found.loss, ...(validationLoss !== undefined && { validationLoss }) })
+    if (checkpoint && (step % checkpoint.every === 0 || last)) await checkpoint.save(state())
+    yield {
+      phase,
+      step,
+      steps,
+      seconds: clock() - began,
+      tokens,
+      metrics: {
+        loss: found.loss,
+        ...(validationLoss !== undefined && { validationLoss }),
+        gradientNorm: found.norm,
+        learningRate,
+      },
+    }
+    if (last) break
+  }
+  return { params: { ...params, ...bestParams }, curve, seconds: clock() - began, step }
+
+  async function oneStep(learningRate: number): Promise<{ loss: number; norm: number; tokens: number }> {
+    const parts = Array.from({ length: accumulate }, () => batches.next())
+    // Divided once by the tokens of the whole step, so that unequal batches weigh by their tokens.
+    const counted = parts.reduce((total, { labels }) => total + countLabels(labels.data), 0)
+    try {
+      let loss = 0
+      for (const [i, batch] of parts.entries()) {
+        const rng = random(seed).split('dropout').split(step).split(i)
+        loss += await objective.accumulate(params, grads, batch, { tokenWeight: 1 / counted, fresh: i === 0, rng })
+      }
+      const { norm, gradScale } = clip(grads, { maxNorm: options.clip ?? 1 }, memory)
+      optimizer.step({ params, grads, slots, step: step + 1, learningRate, gradScale }, memory)
+      return { loss, norm, tokens: counted }
+    } catch (error) {
+      throw new Error(`${phase}: step ${step + 1}: ${(error as Error).message}`, { cause: error })
+    }
+  }
+}
+
+/** Trained parameters, gradients and moments in one memory; the other parameters as they came. */
+function workingSet(initial: Params, optimizer: Optimizer, trains: (path: string) => boolean, resume?: TrainState) {
+  const trained = Object.entries(initial).filter(([path]) => trains(path))
+  if (trained.length === 0) throw new RangeError('train: no parameter is to be trained; check which paths may learn')
+  const shapes = trained.map(([, { shape }]) => shape)
+  const memory = createMemory(floatsFor(shapes) * (2 + optimizer.slots.length))
+  const filled = (array: FloatArray): FloatArray => {
+    const own = memory.allocate(array.shape)
+    own.data.set(array.data)
+    return own
+  }
+  const own = Object.fromEntries(trained.map(([path, array]) => [path, filled(resume?.params[path] ?? array)]))
+  const grads = Object.fromEntries(trained.map(([path, { shape }]) => [path, memory.allocate(shape)]))
+  const slots = createSlots(optimizer, own, memory.allocate)
+  for (const [slot, arrays] of Object.entries(resume?.slots ?? {})) {
+    for (const [path, array] of Object.entries(arrays)) slots[slot]![path]!.data.set(array.data)
+  }
+  return { params: { ...initial, ...own } as Params, grads: grads as Params, slots, memory }
+}
+
+function copyOf(params: Params): Params {
+  return Object.fromEntries(
+    Object.entries(params).map(([path, { shape, data }]) => [path, floats(shape, data.slice())]),
+  )
+}
+
+function countLabels(labels: ArrayLike<number>): number {
+  let count = 0
+  for (let i = 0; i < labels.length; i++) if (labels[i]! >= 0) count += 1
+  return count
+}

@@ -127,9 +127,9 @@ export const featureMaps = {
 /** A name in the table of feature maps. */
 export type MapName = keyof typeof featureMaps
 
-/** The record of a map. @throws RangeError naming the known maps. */
-export function featureMap(name: string): FeatureMap {
+/** The record of a map. @throws RangeError at `where`, naming the known maps. */
+export function featureMap(name: string, where = 'featureMap'): FeatureMap {
   const map = (featureMaps as Readonly<Record<string, FeatureMap>>)[name]
   if (map) return map
-  throw new RangeError(`featureMap: got ${name}, want one of ${Object.keys(featureMaps).join(', ')}`)
+  throw new RangeError(`${where}: got feature map ${name}, want one of ${Object.keys(featureMaps).join(', ')}`)
 }

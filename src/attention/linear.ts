@@ -50,14 +50,14 @@ export function queryFeatures(map: FeatureMap, params: Tensors, q: Tensor): Tens
   return map.magnitude ? map.activate(u, stopGradient(map.magnitude(u))) : map.activate(u)
 }
 
-/** φ of the keys with one shift per head, and padding masked after the map. */
+/** φ of the keys with one shift per head, and padding masked before the map (the shift must not see it) and after it. */
 export function keyFeatures(
   map: FeatureMap,
   params: Tensors,
   k: Tensor,
   options: { keyMask?: Tensor; shift?: Tensor } = {},
 ): { phi: Tensor; shift?: Tensor } {
-  const u = map.project(params, k)
+  const u = map.project(params, masked(k, options.keyMask))
   if (!map.magnitude) return { phi: masked(map.activate(u), options.keyMask) }
   const largest = stopGradient(max(map.magnitude(u), [2]))
   const shift = options.shift ? maximum(options.shift, largest) : largest
@@ -90,7 +90,10 @@ export interface LinearOptions extends Visibility {
   readonly chunk?: number
 }
 
-/** Linear attention: (b h l d), (b h s d), (b h s e) -> (b h l e); chunked when causal, one sum when not. */
+/**
+ * Linear attention: (b h l d), (b h s d), (b h s e) -> (b h l e); chunked when causal, one sum when not.
+ * @throws RangeError when causal with other than as many keys as queries; {@link linearAttentionFrom} goes on from a past.
+ */
 export function linearAttention(
   map: FeatureMap,
   params: MapParams,
@@ -99,7 +102,8 @@ export function linearAttention(
   v: Tensor,
   options: LinearOptions,
 ): Tensor {
-  dims('linearAttention', { q, k, v }, { q: 'b h l d', k: 'b h s d', v: 'b h s e' })
+  const s = options.causal ? 'l' : 's'
+  dims('linearAttention', { q, k, v }, { q: 'b h l d', k: `b h ${s} d`, v: `b h ${s} e` })
   const phiQ = queryFeatures(map, params.q, q)
   const { phi: phiK } = keyFeatures(map, params.k, k, options)
   if (!options.causal) return normalised(matmul(phiQ, matmul(transpose(phiK), withOnes(v))))
@@ -164,9 +168,9 @@ function normalised(out: Tensor): Tensor {
   return div(y, maximum(denominator, floor))
 }
 
-/** Padding leaves φ(k) itself, so that it enters neither the sums nor the denominator. */
-function masked(phi: Tensor, keyMask?: Tensor): Tensor {
-  if (!keyMask) return phi
+/** Zeros for padding, in φ(k) itself so that it enters neither the sums nor the denominator: (b h s f) -> (b h s f). */
+function masked(x: Tensor, keyMask?: Tensor): Tensor {
+  if (!keyMask) return x
   const { b, s } = dims('keyMask', { keyMask }, { keyMask: 'b s' })
-  return mul(phi, reshape(keyMask, [b!, 1, s!, 1]))
+  return mul(x, reshape(keyMask, [b!, 1, s!, 1]))
 }

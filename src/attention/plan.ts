@@ -43,9 +43,15 @@ export function attendBy(plan: AttentionPlan, params: Tensors, visibility: Visib
   return ({ q, k, v }) => linearAttention(map, mapParams(params), q, k, v, visibility)
 }
 
-/** Heads whose keys and values serve several query heads each (grouped queries). */
+/**
+ * Heads whose keys and values serve several query heads each (grouped queries).
+ * @throws RangeError when the key heads do not divide the query heads.
+ */
 export function grouped({ q, k, v }: Heads): Heads {
   const times = q.shape[1]! / k.shape[1]!
+  if (!Number.isInteger(times)) {
+    throw new RangeError(`grouped: got ${q.shape[1]} query heads, want a multiple of the ${k.shape[1]} key heads`)
+  }
   return { q, k: repeatHeads(k, times), v: repeatHeads(v, times) }
 }
 
@@ -58,7 +64,7 @@ export function readPlan(where: string, json: unknown): AttentionPlan {
   if (kind === 'softmax') return { kind }
   if (kind !== 'linear')
     throw new TypeError(`${where}: got attention kind ${JSON.stringify(kind)}, want softmax or linear`)
-  featureMap(String(map))
+  featureMap(String(map), where)
   return { kind, map: map as MapName }
 }
 

@@ -263,8 +263,8 @@ export const primitives: Readonly<Record<string, Operator>> = {
   Reshape: {
     infer: ([x], attrs) => {
       const shape = numbers(attrs, 'shape')
-      if (sizeOf(shape) !== sizeOf(x!.shape)) {
-        throw new RangeError(`reshape: got [${x!.shape}] to [${shape}], want the same number of elements`)
+      if (sizeOf(shape) !== sizeOf(x!.shape) || !shape.every(Number.isInteger)) {
+        throw new RangeError(`reshape: got [${x!.shape}] to [${shape}], want whole sizes and as many elements`)
       }
       return [{ dtype: x!.dtype, shape }]
     },

@@ -46,9 +46,10 @@ export function layerNorm(
   return normalise(x, params.weight, params.bias, epsilon)
 }
 
-/** (b l e) -> (b h l d) with e = h d. */
+/** (b l e) -> (b h l d) with e = h d. @throws RangeError when the heads do not divide the width. */
 export function splitHeads(x: Tensor, heads: number): Tensor {
   const { b, l, e } = dims('splitHeads', { x }, { x: 'b l e' })
+  if (e! % heads) throw new RangeError(`splitHeads: got a width of ${e}, want a multiple of ${heads} heads`)
   return transpose(reshape(x, [b!, l!, heads, e! / heads]), [0, 2, 1, 3])
 }
 

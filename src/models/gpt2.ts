@@ -73,6 +73,9 @@ export const gpt2: Family = {
     return gpt2.readConfig({ ...json, hedgehog: { attention: Array(layers).fill(attention) } })
   },
 
+  checkpointPrefix: 'transformer.',
+  ignores: (path) => path === 'lm_head.weight' || /^h\.\d+\.attn\.(bias|masked_bias)$/.test(path),
+
   outerParams({ vocab, maxLength, width }) {
     return {
       'wte.weight': { shape: [vocab, width], initial: { normal: std } },

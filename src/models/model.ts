@@ -61,6 +61,10 @@ export interface Family {
   writeConfig(config: ModelConfig): Json
   /** A config from sizes, for training from scratch. */
   configOf(sizes: ModelSizes): ModelConfig
+  /** The prefix that checkpoints of the reference library may have before every path. */
+  readonly checkpointPrefix: string
+  /** Whether a tensor of a checkpoint is no parameter: a stored mask, or a second name of a tied one. */
+  ignores(path: string): boolean
   /** Parameters outside of the blocks. */
   outerParams(config: ModelConfig): ParamSpecs
   /** Parameters of one block, its attention plan's among them. */

@@ -1,6 +1,6 @@
 /** The training loop: steps of accumulated batches, clipped, scheduled, validated and checkpointed. */
 
-import { type FloatArray, floats, type Params } from '../base/array.ts'
+import type { FloatArray, Params } from '../base/array.ts'
 import { Interrupted } from '../base/errors.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
@@ -56,8 +56,6 @@ export interface TrainOptions {
   readonly seed?: number
   /** Held-out loss, measured every so many steps and after the last. */
   readonly validate?: { readonly every: number; readonly loss: (params: Params) => Promise<number> }
-  /** Keep the parameters with the best held-out loss rather than the last. Default false. */
-  readonly keepBest?: boolean
   /** Called every so many steps, after the last, and before an interruption. */
   readonly checkpoint?: { readonly every: number; readonly save: (state: TrainState) => Promise<void> }
   /** Goes on from here; bit for bit as if never interrupted, on a CPU. */
@@ -90,8 +88,6 @@ export async function* train(objective: Objective, initial: Params, options: Tra
   const curve: CurvePoint[] = [...(resume?.curve ?? [])]
   const began = clock() - (resume?.seconds ?? 0)
   let scheduleState = resume?.schedule ?? scheduleStart
-  let best = Number.POSITIVE_INFINITY
-  let bestParams: Params | undefined
   let tokens = 0
   let step = resume?.step ?? 0
   if (resume) batches.restore(resume.data)
@@ -119,10 +115,6 @@ export async function* train(objective: Objective, initial: Params, options: Tra
     if (validate && (step % validate.every === 0 || last)) {
       validationLoss = await validate.loss(params)
       scheduleState = schedule.observe(scheduleState, validationLoss, options.scheduleOptions)
-      if (options.keepBest && validationLoss < best) {
-        best = validationLoss
-        bestParams = copyOf(state().params)
-      }
     }
     curve.push({ step, loss: found.loss, ...(validationLoss !== undefined && { validationLoss }) })
     if (checkpoint && (step % checkpoint.every === 0 || last)) await checkpoint.save(state())
@@ -141,7 +133,7 @@ export async function* train(objective: Objective, initial: Params, options: Tra
     }
     if (last) break
   }
-  return { params: { ...params, ...bestParams }, curve, seconds: clock() - began, step }
+  return { params, curve, seconds: clock() - began, step }
 
   async function oneStep(learningRate: number): Promise<{ loss: number; norm: number; tokens: number }> {
     const parts = Array.from({ length: accumulate }, () => batches.next())
@@ -180,12 +172,6 @@ function workingSet(initial: Params, optimizer: Optimizer, trains: (path: string
     for (const [path, array] of Object.entries(arrays)) slots[slot]![path]!.data.set(array.data)
   }
   return { params: { ...initial, ...own } as Params, grads: grads as Params, slots, memory }
-}
-
-function copyOf(params: Params): Params {
-  return Object.fromEntries(
-    Object.entries(params).map(([path, { shape, data }]) => [path, floats(shape, data.slice())]),
-  )
 }
 
 function countLabels(labels: ArrayLike<number>): number {

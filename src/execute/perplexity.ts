@@ -1,8 +1,8 @@
 /** Perplexity: how well a model predicts held-out text. */
 
 import type { Params } from '../base/array.ts'
-import type { Forward } from '../execute/forward.ts'
-import type { Batch } from '../execute/objective.ts'
+import type { Forward } from './forward.ts'
+import type { Batch } from './objective.ts'
 
 /** A mean over tokens. */
 export interface Score {

@@ -1,0 +1,141 @@
+/** `hedgehog train`: a model from scratch on text files. */
+
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Interrupted, UsageError } from '../../base/errors.ts'
+import { formatSeconds } from '../../base/format.ts'
+import { random } from '../../base/random.ts'
+import { encodeDocuments } from '../../io/batches.ts'
+import { trainBpe } from '../../io/bpe.ts'
+import { type Tokenizer, tokenizerFrom } from '../../io/tokenizer.ts'
+import { newModel, readConfig } from '../../models/families.ts'
+import { saveModel, writeJson } from '../../models/folder.ts'
+import { gpt2 } from '../../models/gpt2.ts'
+import type { Json, ModelConfig } from '../../models/model.ts'
+import { countParams } from '../../nn/params.ts'
+import { openDevice } from '../../node/device.ts'
+import { folderSource } from '../../node/files.ts'
+import { resumeFrom, saveCheckpoint } from '../../train/checkpoint.ts'
+import { fingerprintOf, type Recipe, trainOnText } from '../../train/pretrain.ts'
+import type { Run } from '../command.ts'
+import type { trainOptions } from '../commands.ts'
+import { clock, openOutput, readTexts } from '../inputs.ts'
+import type { Values } from '../options.ts'
+
+type Options = Values<typeof trainOptions>
+
+const checkpointFile = 'checkpoint.safetensors'
+const ownFiles = [checkpointFile, 'tokenizer.json', 'training.json', 'model.safetensors', 'config.json']
+
+export const run: Run<typeof trainOptions> = async (context, _args, options) => {
+  const { out } = options
+  const sink = await openOutput(out, { replace: options.force, own: options.resume ? ownFiles : [] })
+  const texts = await readTexts(options.data)
+  const heldOutTexts = options.validation ? await readTexts([options.validation]) : []
+  const tokenizer = await openTokenizer(options, texts)
+  const config = await openConfig(options, tokenizer.vocabSize)
+  const model = newModel(config, random(context.seed).split('weights'))
+  const recipe = recipeOf(options, config, context.seed)
+  const task = {
+    device: await openDevice(options.device as 'cpu'),
+    model,
+    recipe,
+    trainTokens: encodeDocuments(tokenizer, texts),
+    ...(heldOutTexts.length && { validationTokens: encodeDocuments(tokenizer, heldOutTexts) }),
+  }
+  const fingerprint = fingerprintOf(task)
+  const resume = options.resume ? await resumeFrom(folderSource(out), checkpointFile, fingerprint) : undefined
+  await writeJson(sink, 'tokenizer.json', tokenizer.json)
+  const trained = await context
+    .run(
+      trainOnText(task, {
+        phase: 'train',
+        clock,
+        signal: context.signal,
+        ...(resume && { resume }),
+        ...(options.minutes !== undefined && { maxSeconds: options.minutes * 60 }),
+        checkpoint: {
+          every: options.checkpointEvery ?? 200,
+          save: (state) => saveCheckpoint(sink, checkpointFile, state, fingerprint),
+        },
+      }),
+    )
+    .catch((error: unknown) => {
+      if (!(error instanceof Interrupted)) throw error
+      const again = options.resume ? context.commandLine : `${context.commandLine} --resume`
+      throw new Interrupted(`${error.message}; saved in ${join(out, checkpointFile)}; go on with: ${again}`)
+    })
+  await saveModel(sink, { config, params: trained.params }, { tokenizer: tokenizer.json })
+  const last = trained.curve.at(-1)
+  const value = {
+    out,
+    parameters: countParams(model.params),
+    trainTokens: task.trainTokens.length,
+    steps: trained.step,
+    seconds: trained.seconds,
+    loss: last?.loss,
+    validationLoss: last?.validationLoss,
+  }
+  await writeJson(sink, 'training.json', {
+    command: context.commandLine,
+    seed: context.seed,
+    recipe,
+    ...value,
+    curve: trained.curve,
+  })
+  const held = last?.validationLoss === undefined ? '' : `, held-out loss ${last.validationLoss.toFixed(4)}`
+  return { value, text: `${out}: ${trained.step} steps in ${formatSeconds(trained.seconds)}${held}` }
+}
+
+async function openTokenizer(options: Options, texts: readonly string[]): Promise<Tokenizer> {
+  const stored = options.tokenizer ?? (options.resume ? join(options.out, 'tokenizer.json') : undefined)
+  if (stored) return tokenizerFrom(await jsonFile(stored), stored)
+  return tokenizerFrom(trainBpe(texts, { vocabSize: options.vocab ?? 4096 }))
+}
+
+async function openConfig(options: Options, vocab: number): Promise<ModelConfig> {
+  if (options.config) {
+    const config = readConfig((await jsonFile(options.config)) as Json)
+    if (config.vocab < vocab) {
+      throw new UsageError(
+        `--config: ${options.config}: vocab_size is ${config.vocab}, the tokenizer has ${vocab} tokens`,
+      )
+    }
+    return config
+  }
+  const { layers = 4, width = 256, heads = 4, length = 256 } = options
+  if (width % heads) throw new UsageError(`--width: got ${width}, want a multiple of --heads ${heads}`)
+  return gpt2.configOf({ layers, width, heads, vocab, maxLength: length })
+}
+
+function recipeOf(options: Options, config: ModelConfig, seed: number): Recipe {
+  const { steps = 1000, length = config.maxLength, batch = 16, lr = 1e-3, schedule = 'cosine', decay = 0.01 } = options
+  if (length > config.maxLength)
+    throw new UsageError(`--length: got ${length}, want at most the model's ${config.maxLength}`)
+  const warmup = Math.min(options.warmup ?? Math.ceil(steps / 20), steps)
+  return {
+    steps,
+    length,
+    batch,
+    seed,
+    learningRate: lr,
+    schedule,
+    scheduleOptions: { warmup },
+    adamw: { weightDecay: decay, beta2: 0.95 },
+    accumulate: options.accumulate ?? 1,
+    clip: options.clip ?? 1,
+    dropout: options.dropout ?? 0,
+    validateEvery: options.evalEvery ?? Math.ceil(steps / 10),
+  }
+}
+
+async function jsonFile(path: string): Promise<unknown> {
+  const text = await readFile(path, 'utf8').catch(() => {
+    throw new Error(`${path}: no such file`)
+  })
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new Error(`${path}: is not JSON`)
+  }
+}

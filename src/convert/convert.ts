@@ -1,0 +1,196 @@
+/** The story of a conversion: score, linearize, distil, finetune, score again, beside what it must be compared with. */
+
+import type { DistillLoss } from '../attention/distillation.ts'
+import type { MapName } from '../attention/featureMaps.ts'
+import type { NDArray, Params } from '../base/array.ts'
+import type { Job } from '../base/progress.ts'
+import { random } from '../base/random.ts'
+import { type FidelityOptions, fidelity, type HeadFidelity } from '../evaluate/fidelity.ts'
+import { createForward } from '../execute/forward.ts'
+import type { Batch } from '../execute/objective.ts'
+import { perplexity, type Score } from '../execute/perplexity.ts'
+import { batches, heldOut } from '../io/batches.ts'
+import type { Model } from '../models/model.ts'
+import type { Device } from '../runtime/device.ts'
+import { type Recipe, stepOptions, trainOnText } from '../train/pretrain.ts'
+import { type CurvePoint, type Trained, type TrainOptions, type TrainState, train } from '../train/train.ts'
+import { createDistillation } from './distill.ts'
+import { isMapPath, linearize } from './linearize.ts'
+
+/** Where a stage stores its state, and where it goes on from. */
+export interface StageStore {
+  save(stage: string, state: TrainState): Promise<void>
+  resume(stage: string): Promise<TrainState | undefined>
+}
+
+/** What is converted, with what, for how long. */
+export interface ConvertJob {
+  readonly device: Device
+  readonly teacher: Model
+  readonly trainTokens: Int32Array
+  readonly validationTokens: Int32Array
+  readonly testTokens: Int32Array
+  readonly map: MapName
+  /** Maps that get the same finetuning for comparison. */
+  readonly compare: readonly MapName[]
+  readonly distill: Recipe & { readonly loss: DistillLoss }
+  readonly finetune: Recipe
+  /** Batches that fidelity is measured on. */
+  readonly fidelityBatches: number
+  readonly seed: number
+  readonly clock: () => number
+  readonly signal?: AbortSignal
+  readonly store?: StageStore
+}
+
+/** One model of the comparison. */
+export interface Entry {
+  readonly name: string
+  readonly model: Model
+  readonly score: Score
+  /** Only of linear models. */
+  readonly heads?: readonly HeadFidelity[]
+  /** Seconds of making it, its earlier stages included. */
+  readonly seconds: number
+  readonly note?: string
+}
+
+/** The loss of one stage. */
+export interface StageCurve {
+  readonly name: string
+  readonly phase: string
+  readonly points: readonly CurvePoint[]
+}
+
+/** What a conversion ends with. */
+export interface Conversion {
+  readonly model: Model
+  readonly entries: readonly Entry[]
+  readonly curves: readonly StageCurve[]
+}
+
+/** The name of a map's rows: all Hedgehog variants are `hedgehog`. */
+export function rowName(map: MapName): string {
+  return map.startsWith('hedgehog') ? 'hedgehog' : map
+}
+
+/**
+ * Converts a model. Rows: `teacher`, `teacher-finetuned`, `untrained`, `hedgehog-distilled`, `hedgehog`, and for each
+ * compared map `NAME-untrained` and `NAME`; all finetuned with one recipe on the same batches in the same order.
+ * @throws RangeError for too little text; Interrupted when `signal` aborts; Error for a loss that is not finite.
+ */
+export async function* convert(job: ConvertJob): Job<Conversion> {
+  const { teacher, map } = job
+  const entries: Entry[] = []
+  const curves: StageCurve[] = []
+  const own = rowName(map)
+
+  yield* note('teacher', teacher, 0)
+  const tuned = yield* finetune('teacher-finetuned', teacher)
+  yield* note('teacher-finetuned', tuned.model, tuned.seconds)
+
+  const student = linearize(teacher, map, random(job.seed).split('maps'))
+  yield* note('untrained', student, 0, 'teacher')
+  const distilled = yield* distil(`${own}-distilled`, student)
+  yield* note(`${own}-distilled`, distilled.model, distilled.seconds, 'teacher')
+  const converted = yield* finetune(own, distilled.model)
+  yield* note(own, converted.model, distilled.seconds + converted.seconds, 'student')
+
+  for (const other of job.compare) {
+    const swapped = linearize(teacher, other, random(job.seed).split(other))
+    yield* note(`${rowName(other)}-untrained`, swapped, 0, 'teacher')
+    const compared = yield* finetune(rowName(other), swapped)
+    yield* note(rowName(other), compared.model, compared.seconds, 'student')
+  }
+  return { model: converted.model, entries, curves }
+
+  /** Scores a model on the test text and adds it to the entries. */
+  async function* note(name: string, model: Model, seconds: number, stream?: FidelityOptions['stream']): Job<void> {
+    const score = yield* scored(job, name, model)
+    const ids = fidelityIds(job)
+    const heads = stream ? await fidelity(job.device, teacher, model, ids, { stream }) : undefined
+    entries.push({ name, model, score, seconds, ...(heads && { heads }) })
+  }
+
+  async function* distil(name: string, model: Model): Job<Stage> {
+    if (!Object.keys(model.params).some(isMapPath) || job.distill.steps === 0) return { model, seconds: 0 }
+    const objective = createDistillation(job.device, model.config, { loss: job.distill.loss })
+    const validation = [...heldOut(job.validationTokens, job.distill)].slice(0, validationBatches)
+    const trained = yield* stage(name, 'distill', (run) =>
+      train(objective, model.params, {
+        ...run,
+        ...stepOptions(job.distill),
+        batches: batches(job.trainTokens, job.distill),
+        trains: isMapPath,
+        validate: {
+          every: job.distill.validateEvery ?? job.distill.steps,
+          loss: (params: Params) => objective.measure(params, validation),
+        },
+      }),
+    )
+    await objective.dispose()
+    return { model: { ...model, params: trained.params }, seconds: trained.seconds }
+  }
+
+  async function* finetune(name: string, model: Model): Job<Stage> {
+    if (job.finetune.steps === 0) return { model, seconds: 0 }
+    const { length, batch } = job.finetune
+    const validationTokens = job.validationTokens.subarray(0, validationBatches * batch * length + 1)
+    const { device, trainTokens } = job
+    const trained = yield* stage(name, 'finetune', (run) =>
+      trainOnText({ device, model, trainTokens, validationTokens, recipe: job.finetune }, run),
+    )
+    return { model: { ...model, params: trained.params }, seconds: trained.seconds }
+  }
+
+  /** Runs a training stage that can be resumed, and keeps its curve. */
+  async function* stage(name: string, phase: string, start: (run: StageRun) => Job<Trained>): Job<Trained> {
+    const resume = await job.store?.resume(`${name}.${phase}`)
+    const trained = yield* start({
+      phase: `${phase} ${name}`,
+      clock: job.clock,
+      ...(job.signal && { signal: job.signal }),
+      ...(resume && { resume }),
+      ...(job.store && {
+        checkpoint: { every: checkpointEvery, save: (state) => job.store!.save(`${name}.${phase}`, state) },
+      }),
+    })
+    curves.push({ name, phase, points: trained.curve })
+    return trained
+  }
+}
+
+type StageRun = Pick<TrainOptions, 'phase' | 'clock' | 'signal' | 'resume' | 'checkpoint'>
+
+interface Stage {
+  readonly model: Model
+  readonly seconds: number
+}
+
+const checkpointEvery = 50
+/** Held-out batches that curves are validated on; the final scores are on the whole test text. */
+const validationBatches = 4
+
+/** The score of a model on the test text, with progress. */
+async function* scored(job: ConvertJob, name: string, model: Model): Job<Score> {
+  const forward = createForward(job.device, model.config)
+  const began = job.clock()
+  const blocks = [...heldOut(job.testTokens, job.finetune)]
+  let [total, tokens] = [0, 0]
+  for (const [i, block] of blocks.entries()) {
+    const score = await perplexity(forward, model.params, [block])
+    total += score.loss * score.tokens
+    tokens += score.tokens
+    const metrics = { perplexity: Math.exp(total / tokens) }
+    yield { phase: `score ${name}`, step: i + 1, steps: blocks.length, seconds: job.clock() - began, tokens, metrics }
+  }
+  await forward.dispose()
+  const loss = total / tokens
+  return { loss, perplexity: Math.exp(loss), tokens }
+}
+
+/** The batches that fidelity is measured on: the start of the test text. */
+export function fidelityIds(job: Pick<ConvertJob, 'testTokens' | 'finetune' | 'fidelityBatches'>): NDArray[] {
+  const blocks: Batch[] = [...heldOut(job.testTokens, { length: job.finetune.length, batch: 2 })]
+  return blocks.slice(0, job.fidelityBatches).map(({ ids }) => ids)
+}

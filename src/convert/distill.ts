@@ -1,0 +1,100 @@
+/** Stage 1: feature maps learn to imitate softmax attention, all layers in one pass, the teacher's outputs passed on. */
+
+import { type DistillLoss, imitation } from '../attention/distillation.ts'
+import { featureMap } from '../attention/featureMaps.ts'
+import { mapParams } from '../attention/plan.ts'
+import { type FloatArray, floats, type NDArray, type Params } from '../base/array.ts'
+import { blockInputs, blockKey, functionCache, traceBlock } from '../execute/blocks.ts'
+import { createForward } from '../execute/forward.ts'
+import type { Batch, Objective } from '../execute/objective.ts'
+import { gradients } from '../graph/gradient.ts'
+import { mean, mul, sum } from '../graph/ops.ts'
+import type { Tensor } from '../graph/tensor.ts'
+import { familyOf } from '../models/families.ts'
+import type { ModelConfig } from '../models/model.ts'
+import { below, prefixed } from '../nn/params.ts'
+import type { Arrays, Device } from '../runtime/device.ts'
+import { type Kernels, plainKernels } from '../runtime/kernels.ts'
+
+/** An objective that can also be measured on held-out text. */
+export interface Distillation extends Objective {
+  /** The mean loss over batches, without gradients. */
+  measure(params: Params, batches: Iterable<Batch>): Promise<number>
+}
+
+/**
+ * Attention distillation of a linearized config: the mean over queries, heads and layers of the student's loss.
+ * Gradients reach feature maps only, and none crosses a layer: each layer and head is a problem of its own.
+ * @throws RangeError when a layer's attention is not linear.
+ */
+export function createDistillation(
+  device: Device,
+  config: ModelConfig,
+  options: { readonly loss?: DistillLoss; readonly kernels?: Kernels } = {},
+): Distillation {
+  const { loss: kind = 'cross-entropy', kernels = plainKernels } = options
+  const family = familyOf(config)
+  const forward = createForward(device, config)
+  const functions = functionCache(device)
+
+  const layerOf = (layer: number, trained: readonly string[]) =>
+    functions.get(`${blockKey(config, layer)} ${trained}`, () => ({ factor, ...inputs }) => {
+      const plan = config.attention[layer]!
+      if (plan.kind !== 'linear') throw new RangeError(`distill: layer ${layer} attends by ${plan.kind}, want linear`)
+      let loss: Tensor | undefined
+      const y = traceBlock(config, layer, inputs, {
+        attend: (params) => (heads) => {
+          const found = imitation(featureMap(plan.map), mapParams(params), heads, { causal: config.causal }, kind)
+          // Mean over heads, then what each token counts.
+          loss = mul(sum(mean(found.loss, [1]), undefined, false), factor!)
+          return found.y
+        },
+      })
+      const wrt = trained.map((path) => inputs[`p.${path}`]!)
+      const d = trained.length ? gradients(loss!, wrt) : []
+      return { y, loss: loss!, ...Object.fromEntries(trained.map((path, i) => [`d.${path}`, d[i]!])) }
+    })
+
+  /** One pass over the layers; `grads` without paths of a layer means that it is measured only. */
+  const pass = async (
+    params: Params,
+    grads: Params,
+    { ids }: Batch,
+    tokenWeight: number,
+    fresh: boolean,
+  ): Promise<number> => {
+    const factor = floats([], [tokenWeight / config.layers])
+    let x = await forward.embed(params, ids)
+    let total = 0
+    for (let layer = 0; layer < config.layers; layer++) {
+      const own = below(family.blockPrefix(layer), grads)
+      const run = layerOf(layer, Object.keys(own))
+      const into: Arrays = fresh ? prefixed('d.', own) : {}
+      const { y, loss, ...d } = await run({ x, factor, ...blockInputs(config, params, layer) }, into)
+      if (!fresh)
+        for (const [path, found] of Object.entries(below<NDArray>('d.', d)))
+          kernels.add(own[path]!, found as FloatArray)
+      total += loss!.data[0]!
+      x = y as FloatArray
+    }
+    if (!Number.isFinite(total)) throw new Error(`distillation loss: got ${total}; lower the learning rate`)
+    return total
+  }
+
+  return {
+    accumulate: (params, grads, batch, { tokenWeight, fresh = false }) =>
+      pass(params, grads, batch, tokenWeight, fresh),
+    async measure(params, batches) {
+      let [total, tokens] = [0, 0]
+      for (const batch of batches) {
+        total += await pass(params, {}, batch, 1, false)
+        tokens += batch.ids.data.length
+      }
+      return total / tokens
+    },
+    async dispose() {
+      await forward.dispose()
+      await functions.dispose()
+    },
+  }
+}

@@ -1,0 +1,153 @@
+/** From logits to a token: temperature, filters that keep the likelier tokens, and a draw. */
+
+/** How a token is drawn. The order is: repetition penalty, temperature, top-k, top-p, min-p. */
+export interface Sampling {
+  /** Logits are divided by it; 0 always takes the likeliest token. At least 0, default 1. */
+  readonly temperature?: number
+  /** Keep this many of the likeliest tokens; at least 1, default all. */
+  readonly topK?: number
+  /** Keep the fewest tokens whose probabilities reach this sum; in (0, 1], default 1 (arXiv 1904.09751). */
+  readonly topP?: number
+  /** Keep tokens with at least this share of the largest probability; in [0, 1], default 0 (arXiv 2407.01082). */
+  readonly minP?: number
+  /**
+   * Logits of tokens that were read or written before are divided by it where positive, else multiplied; above 0,
+   * default 1 for no penalty (arXiv 1909.05858, section 4.1).
+   */
+  readonly repetitionPenalty?: number
+}
+
+/**
+ * The probabilities that a token is drawn with: logits of v tokens -> v numbers that sum to 1. Of equally likely tokens
+ * a filter keeps those with the smaller ids.
+ * @param seen tokens that the repetition penalty holds for.
+ * @throws RangeError for an option outside of its range; Error when the logits are not finite.
+ */
+export function tokenProbabilities(
+  logits: Float32Array,
+  sampling: Sampling = {},
+  seen: Iterable<number> = [],
+): Float64Array {
+  checkSampling(sampling)
+  const { temperature = 1, topK = logits.length, topP = 1, minP = 0, repetitionPenalty = 1 } = sampling
+  const penalised = repetitionPenalty === 1 ? logits : penalise(logits, repetitionPenalty, seen)
+  if (temperature === 0) return certain(logits.length, likeliest(penalised))
+  const p = normalised(penalised, temperature)
+  if (topK < p.length) keepLargest(p, topK)
+  if (topP < 1) keepLargest(p, countReaching(p, topP))
+  if (minP > 0) keepFrom(p, minP * largest(p))
+  return p
+}
+
+/**
+ * The token that a uniform draw from [0, 1) falls on: seeded sampling is `drawToken(p, random(seed).uniform())`.
+ * Tokens of probability 0 are never drawn.
+ */
+export function drawToken(probabilities: Float64Array, uniform: number): number {
+  let rest = uniform
+  let last = -1
+  for (let id = 0; id < probabilities.length; id++) {
+    const p = probabilities[id]!
+    if (p === 0) continue
+    last = id
+    rest -= p
+    if (rest < 0) return id
+  }
+  // The sum of the probabilities may be a rounding error below the draw.
+  return last
+}
+
+/** ln of the probability that the model itself gives a token, before temperature and filters. */
+export function logProbability(logits: Float32Array, id: number): number {
+  const top = largest(logits)
+  let sum = 0
+  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - top)
+  return logits[id]! - top - Math.log(sum)
+}
+
+/** The id of the largest logit; of equal ones the smallest. @throws Error when the logits are not finite. */
+export function likeliest(logits: Float32Array): number {
+  const top = largest(logits)
+  checkFinite(top)
+  return logits.indexOf(top)
+}
+
+/** @throws RangeError naming the option that is outside of its range. */
+export function checkSampling(sampling: Sampling): void {
+  const { temperature = 1, topK = 1, topP = 1, minP = 0, repetitionPenalty = 1 } = sampling
+  const check = (name: string, value: number, holds: boolean, want: string) => {
+    if (!holds) throw new RangeError(`sampling: ${name}: got ${value}, want ${want}`)
+  }
+  check('temperature', temperature, temperature >= 0 && temperature < Infinity, 'a number from 0')
+  check('topK', topK, Number.isInteger(topK) && topK >= 1, 'a whole number from 1')
+  check('topP', topP, topP > 0 && topP <= 1, 'a number above 0 and at most 1')
+  check('minP', minP, minP >= 0 && minP <= 1, 'a number from 0 to 1')
+  check('repetitionPenalty', repetitionPenalty, repetitionPenalty > 0 && repetitionPenalty < Infinity, 'above 0')
+}
+
+function penalise(logits: Float32Array, penalty: number, seen: Iterable<number>): Float32Array {
+  const changed = logits.slice()
+  for (const id of new Set(seen)) changed[id] = logits[id]! > 0 ? logits[id]! / penalty : logits[id]! * penalty
+  return changed
+}
+
+function normalised(logits: Float32Array, temperature: number): Float64Array {
+  const top = largest(logits)
+  checkFinite(top)
+  return rescale(Float64Array.from(logits, (x) => Math.exp((x - top) / temperature)))
+}
+
+/** Sets all but the `count` largest to 0; the others sum to 1 again. */
+function keepLargest(p: Float64Array, count: number): void {
+  const edge = p.slice().sort()[p.length - count]!
+  let atEdge = count - p.reduce((above, x) => above + (x > edge ? 1 : 0), 0)
+  for (let id = 0; id < p.length; id++) {
+    if (p[id] === edge && atEdge > 0) atEdge -= 1
+    else if (p[id]! <= edge) p[id] = 0
+  }
+  rescale(p)
+}
+
+function keepFrom(p: Float64Array, edge: number): void {
+  for (let id = 0; id < p.length; id++) if (p[id]! < edge) p[id] = 0
+  rescale(p)
+}
+
+/** How many of the largest it takes to reach a sum. */
+function countReaching(p: Float64Array, wanted: number): number {
+  const ascending = p.slice().sort()
+  let sum = 0
+  let count = 0
+  while (count < p.length && sum < wanted) {
+    count += 1
+    sum += ascending[p.length - count]!
+  }
+  return count
+}
+
+function rescale(p: Float64Array): Float64Array {
+  const sum = p.reduce((a, b) => a + b, 0)
+  for (let id = 0; id < p.length; id++) p[id] = p[id]! / sum
+  return p
+}
+
+function certain(length: number, id: number): Float64Array {
+  const p = new Float64Array(length)
+  p[id] = 1
+  return p
+}
+
+function largest(values: Float32Array | Float64Array): number {
+  let top = -Infinity
+  for (let i = 0; i < values.length; i++) {
+    // Written so that a NaN wins and is seen.
+    if (!(values[i]! <= top)) top = values[i]!
+    if (Number.isNaN(top)) return top
+  }
+  return top
+}
+
+function checkFinite(logit: number): void {
+  if (Number.isFinite(logit)) return
+  throw new Error(`sampling: got a largest logit of ${logit}, want a finite one; the model's weights may be damaged`)
+}

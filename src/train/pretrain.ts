@@ -1,0 +1,117 @@
+/** Training a model on text from start to end: batches, held-out loss, checkpoints. */
+
+import type { Params } from '../base/array.ts'
+import type { Job } from '../base/progress.ts'
+import { createBackward } from '../execute/backward.ts'
+import { createForward } from '../execute/forward.ts'
+import type { Batch } from '../execute/objective.ts'
+import { perplexity } from '../execute/perplexity.ts'
+import { batches, heldOut } from '../io/batches.ts'
+import type { Model } from '../models/model.ts'
+import type { Device } from '../runtime/device.ts'
+import { type AdamWOptions, adamw } from './optimizers.ts'
+import type { ScheduleName, ScheduleOptions } from './schedules.ts'
+import { type Trained, type TrainOptions, train } from './train.ts'
+
+/** How a model learns from text; what is left out has the default that is given. */
+export interface Recipe {
+  readonly steps: number
+  /** Tokens in a sequence. */
+  readonly length: number
+  /** Sequences in a batch. */
+  readonly batch: number
+  /** Batches in a step. Default 1. */
+  readonly accumulate?: number
+  readonly learningRate: number
+  /** Default cosine. */
+  readonly schedule?: ScheduleName
+  readonly scheduleOptions?: ScheduleOptions
+  readonly adamw?: AdamWOptions
+  /** The largest norm of the gradient. Default 1. */
+  readonly clip?: number
+  /** Share of activations that are dropped. Default 0. */
+  readonly dropout?: number
+  readonly seed: number
+  /** Steps between held-out losses, on the first {@link validatedTokens} held-out tokens. Default: at the end only. */
+  readonly validateEvery?: number
+}
+
+/** What a training job works on. */
+export interface TextTask {
+  readonly device: Device
+  readonly model: Model
+  readonly trainTokens: Int32Array
+  /** Held-out tokens; without them nothing is validated. */
+  readonly validationTokens?: Int32Array
+  readonly recipe: Recipe
+}
+
+/** Held-out tokens that a curve is validated on: enough for the second decimal, few enough to be quick. */
+export const validatedTokens = 50_000
+
+/** How the job is run, as in {@link TrainOptions}. */
+export type RunOptions = Pick<
+  TrainOptions,
+  'phase' | 'clock' | 'signal' | 'checkpoint' | 'resume' | 'maxSeconds' | 'trains'
+>
+
+/**
+ * Trains a model to predict the next token.
+ * @throws RangeError when there is too little text; what {@link train} throws.
+ */
+export async function* trainOnText(task: TextTask, run: RunOptions): Job<Trained> {
+  const { device, model, recipe } = task
+  const objective = createBackward(device, model.config, { dropout: recipe.dropout ?? 0 })
+  const validation = validator(task)
+  try {
+    return yield* train(objective, model.params, {
+      ...run,
+      ...stepOptions(recipe),
+      batches: batches(task.trainTokens, recipe),
+      ...(validation && {
+        validate: { every: recipe.validateEvery ?? recipe.steps, loss: validation.loss },
+      }),
+    })
+  } finally {
+    await objective.dispose()
+    await validation?.dispose()
+  }
+}
+
+/** The options of {@link train} that a recipe sets. */
+export function stepOptions(recipe: Recipe) {
+  const { steps, learningRate, accumulate = 1, clip = 1, seed, schedule = 'cosine', scheduleOptions = {} } = recipe
+  return {
+    steps,
+    learningRate,
+    accumulate,
+    clip,
+    seed,
+    schedule,
+    scheduleOptions,
+    optimizer: adamw(recipe.adamw),
+  }
+}
+
+/** What makes two runs the same run, as text: a checkpoint of one is not resumed by another. */
+export function fingerprintOf({
+  model,
+  recipe,
+  trainTokens,
+}: Pick<TextTask, 'model' | 'recipe' | 'trainTokens'>): string {
+  const { json: _, ...config } = model.config
+  return JSON.stringify({ config, recipe, tokens: trainTokens.length })
+}
+
+/** Measures the mean loss on held-out tokens, in blocks of the recipe's shape. */
+function validator({ device, model, validationTokens, recipe }: TextTask) {
+  if (!validationTokens) return undefined
+  const forward = createForward(device, model.config)
+  const blocks: readonly Batch[] = [...heldOut(validationTokens.subarray(0, validatedTokens), recipe)]
+  return {
+    async loss(params: Params) {
+      return (await perplexity(forward, params, blocks)).loss
+    },
+    dispose: forward.dispose,
+  }
+}

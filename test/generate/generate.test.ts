@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict'
+import { after, describe, it } from 'node:test'
+import fc from 'fast-check'
+import { random } from '../../src/base/random.ts'
+import { type GenerateOptions, generate } from '../../src/generate/generate.ts'
+import { createGenerator } from '../../src/generate/state.ts'
+import { textStream } from '../../src/generate/stream.ts'
+import { familyOf, newModel } from '../../src/models/families.ts'
+import { openDevice } from '../../src/node/device.ts'
+
+const config = familyOf({ family: 'gpt2' }).configOf({
+  layers: 1,
+  heads: 2,
+  width: 10,
+  vocab: 23,
+  maxLength: 30,
+  attention: { kind: 'linear', map: 'hedgehog-softmax' },
+})
+const generator = createGenerator(await openDevice('cpu', { threads: 1 }), newModel(config, random(1)))
+after(() => generator.dispose())
+
+async function written(options: GenerateOptions, prompt: readonly number[] = [1, 2, 3]): Promise<number[]> {
+  const ids: number[] = []
+  for await (const { id } of generate(generator, prompt, options)) ids.push(id)
+  return ids
+}
+
+describe('generate', () => {
+  it('writes the same tokens for the same seed, and as many as asked for', async () => {
+    const once = await written({ random: random(5), maxTokens: 20 })
+    assert.equal(once.length, 20)
+    assert.deepEqual(await written({ random: random(5), maxTokens: 20 }), once)
+    assert.notDeepEqual(await written({ random: random(6), maxTokens: 20 }), once)
+    assert.deepEqual(await written({ random: random(5), maxTokens: 0 }), [])
+  })
+
+  it('ends before a stop token', async () => {
+    const all = await written({ random: random(5), maxTokens: 20 })
+    const stop = all[7]!
+    const want = all.slice(0, all.indexOf(stop))
+    assert.deepEqual(await written({ random: random(5), maxTokens: 20, stop: [stop] }), want)
+  })
+
+  it('gives log probabilities of the model itself, whatever the filters', async () => {
+    const sampled = generate(generator, [1, 2], { random: random(5), maxTokens: 1, topK: 1, temperature: 0.1 })
+    const { value } = await sampled.next()
+    assert.ok(value && 'id' in value && value.logProbability < -1 && value.logProbability > -23)
+  })
+
+  it('goes on from the state of a text as it would from the text', async () => {
+    const run = generate(generator, [1, 2, 3], { temperature: 0, maxTokens: 5 })
+    const ids: number[] = []
+    let next = await run.next()
+    for (; !next.done; next = await run.next()) ids.push(next.value.id)
+    const state = next.value
+    assert.equal(state.position, 3 + 4)
+    const more = await written({ temperature: 0, maxTokens: 6, state }, [ids.at(-1)!])
+    assert.deepEqual([...ids, ...more], await written({ temperature: 0, maxTokens: 11 }))
+  })
+
+  it('stops when it is told to', async () => {
+    const controller = new AbortController()
+    const run = generate(generator, [1], { temperature: 0, signal: controller.signal })
+    const late = generate(generator, [1], {
+      temperature: 0,
+      maxTokens: 3,
+      signal: AbortSignal.abort(new Error('never')),
+    })
+    await assert.rejects(() => late.next(), /never/)
+    const short = generate(generator, [1], { temperature: 0, maxTokens: 9, signal: controller.signal })
+    await short.next()
+    controller.abort(new Error('enough'))
+    await assert.rejects(() => short.next(), /enough/)
+    await run.return(generator.start())
+  })
+
+  it('reaches the last position of the model and refuses to go past it before it begins', async () => {
+    assert.equal((await written({ temperature: 0, maxTokens: 28 })).length, 28)
+    await assert.rejects(() => written({ temperature: 0, maxTokens: 29 }), {
+      name: 'RangeError',
+      message: /3 tokens of prompt and 29 more need 31 positions, want at most 30/,
+    })
+  })
+
+  it('refuses an empty prompt, a wrong number of tokens, and draws without a source', async () => {
+    await assert.rejects(() => written({ temperature: 0 }, []), /empty prompt/)
+    await assert.rejects(() => written({ temperature: 0, maxTokens: -1 }), /maxTokens: got -1/)
+    await assert.rejects(() => written({}), /random is missing/)
+  })
+})
+
+describe('a text stream', () => {
+  it('gives out the whole text, and no half character', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme' }), (text) => {
+        const bytes = [...new TextEncoder().encode(text)]
+        const stream = textStream((ids) => new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.from(ids)))
+        const parts = bytes.map((byte) => stream.push(byte))
+        for (const part of parts) assert.doesNotMatch(part, /\p{Surrogate}|\uFFFD/u)
+        assert.equal(parts.join('') + stream.end(), text)
+      }),
+    )
+  })
+
+  it('keeps the spaces of a tokenizer that drops the first one', () => {
+    const words = ['▁The', '▁old', '▁house', 's']
+    const stream = textStream((ids) =>
+      ids
+        .map((id) => words[id]!)
+        .join('')
+        .replaceAll('▁', ' ')
+        .replace(/^ /, ''),
+    )
+    assert.deepEqual(
+      [0, 1, 2, 3].map((id) => stream.push(id)),
+      ['The', ' old', ' house', 's'],
+    )
+  })
+
+  it('gives out at the end what never became a character', () => {
+    const stream = textStream((ids) => new TextDecoder().decode(Uint8Array.from(ids)))
+    assert.deepEqual([stream.push(65), stream.push(0xe2), stream.end()], ['A', '', '\uFFFD'])
+  })
+})

@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict'
+import { after, describe, it } from 'node:test'
+import { type AttentionPlan, mapNames } from '../../src/attention/plan.ts'
+import { ints } from '../../src/base/array.ts'
+import { random } from '../../src/base/random.ts'
+import { createForward } from '../../src/execute/forward.ts'
+import { generate } from '../../src/generate/generate.ts'
+import { likeliest } from '../../src/generate/sample.ts'
+import { createGenerator, type Generator, type State, stateBytes } from '../../src/generate/state.ts'
+import { familyOf, newModel, readConfig } from '../../src/models/families.ts'
+import type { Model } from '../../src/models/model.ts'
+import { openDevice } from '../../src/node/device.ts'
+
+const device = await openDevice('cpu', { threads: 1 })
+const [layers, heads, width, vocab, maxLength] = [2, 3, 12, 29, 80]
+const softmax: AttentionPlan = { kind: 'softmax' }
+const plans: Readonly<Record<string, readonly AttentionPlan[]>> = {
+  softmax: [softmax, softmax],
+  mixed: [softmax, { kind: 'linear', map: 'hedgehog-exp' }],
+  ...Object.fromEntries(mapNames.map((map) => [map, Array<AttentionPlan>(layers).fill({ kind: 'linear', map })])),
+}
+
+function modelOf(attention: readonly AttentionPlan[], seed = 1): Model {
+  const plain = familyOf({ family: 'gpt2' }).configOf({ layers, heads, width, vocab, maxLength })
+  const model = newModel(
+    readConfig({ ...plain.json, model_type: 'hedgehog_gpt2', hedgehog: { attention } }),
+    random(seed),
+  )
+  // Larger weights than initial ones, so that attention matters; the maps' would leave the range of float32 in one pass.
+  for (const [path, { data }] of Object.entries(model.params)) {
+    if (/^h.*(c_attn|c_proj|c_fc).weight$/.test(path)) for (let i = 0; i < data.length; i++) data[i]! *= 8
+  }
+  return model
+}
+
+function idsOf(length: number, seed = 2): number[] {
+  const rng = random(seed)
+  return Array.from({ length }, () => rng.integer(vocab))
+}
+
+const row = (ids: readonly number[]) => ints([1, ids.length], ids)
+
+/** Reads ids in parts of the given lengths, and gives the logits after each part. */
+async function readIn(generator: Generator, ids: readonly number[], parts: readonly number[]) {
+  let state = generator.start()
+  const logits: Float32Array[] = []
+  for (const length of parts) {
+    const next = await generator.advance(state, row(ids.slice(state.position, state.position + length)))
+    state = next.state
+    logits.push(next.logits.data)
+  }
+  return { state, logits }
+}
+
+const splits = [[71], Array<number>(71).fill(1), [1, 70], [64, 7], [33, 1, 1, 29, 7], [5, 66]]
+
+for (const [name, plan] of Object.entries(plans)) {
+  describe(`generation with ${name}`, () => {
+    const model = modelOf(plan)
+    const generator = createGenerator(device, model)
+    const forward = createForward(device, model.config)
+    after(() => Promise.all([generator.dispose(), forward.dispose()]))
+
+    it('gives the logits of one pass over the text, however the text is split', async () => {
+      const ids = idsOf(71)
+      const whole = await forward.logits(model.params, await forward.hidden(model.params, row(ids)))
+      for (const parts of splits) {
+        const { logits } = await readIn(generator, ids, parts)
+        let end = 0
+        for (const [i, length] of parts.entries()) {
+          end += length
+          close(logits[i]!, whole.data.subarray((end - 1) * vocab, end * vocab), 1e-5, `after ${end} of ${parts}`)
+        }
+      }
+    })
+
+    it('writes the same tokens as a model that reads the whole text again for each', async () => {
+      const prompt = idsOf(6, 3)
+      const written: number[] = []
+      for await (const { id } of generate(generator, prompt, { temperature: 0, maxTokens: 20 })) written.push(id)
+      const text = [...prompt]
+      for (let i = 0; i < 20; i++) {
+        const logits = await forward.logits(model.params, await forward.hidden(model.params, row(text)))
+        text.push(likeliest(logits.data.subarray((text.length - 1) * vocab)))
+      }
+      assert.deepEqual(written, text.slice(6))
+      assert.ok(new Set(written).size > 1)
+    })
+
+    it('goes on from a fork as if nothing had been read after it', async () => {
+      const { state } = await readIn(generator, idsOf(9), [9])
+      const fork = generator.fork(state)
+      await generator.advance(state, row([1, 2, 3]))
+      const forked = await generator.advance(fork, row([4]))
+      const again = await readIn(generator, [...idsOf(9), 4], [9, 1])
+      assert.deepEqual(forked.logits.data, again.logits[1])
+    })
+
+    it('reads two texts side by side as it reads each alone', async () => {
+      const texts = [idsOf(40, 5), idsOf(40, 6)]
+      let state = generator.start(2)
+      const cut = (start: number, end: number) =>
+        ints(
+          [2, end - start],
+          texts.flatMap((ids) => ids.slice(start, end)),
+        )
+      ;({ state } = await generator.advance(state, cut(0, 35)))
+      for (let i = 35; i < 39; i++) ({ state } = await generator.advance(state, cut(i, i + 1)))
+      const { logits } = await generator.advance(state, cut(39, 40))
+      for (const [i, ids] of texts.entries()) {
+        const alone = await readIn(generator, ids, [40])
+        close(logits.data.subarray(i * vocab, (i + 1) * vocab), alone.logits[0]!, 1e-5)
+      }
+    })
+
+    it('refuses a state that is used up', async () => {
+      const state = generator.start()
+      await generator.advance(state, row([1]))
+      await assert.rejects(() => generator.advance(state, row([1])), /advance: this state is used up/)
+      assert.throws(() => generator.fork(state), /fork: this state is used up/)
+    })
+
+    it('leaves a state as it was when tokens do not fit', async () => {
+      const { state } = await readIn(generator, idsOf(9), [9])
+      await assert.rejects(
+        () => generator.advance(state, row(idsOf(72))),
+        /72 tokens after 9, want at most 80 positions/,
+      )
+      await assert.rejects(() => generator.advance(state, row([1, vocab])), /got token 29, want 0 to 28/)
+      await assert.rejects(
+        () => generator.advance(state, ints([2, 1], [1, 2])),
+        /ids of shape \[2,1\], want \[1, at least 1\]/,
+      )
+      const { logits } = await generator.advance(state, row([4]))
+      assert.deepEqual(logits.data, (await readIn(generator, [...idsOf(9), 4], [9, 1])).logits[1])
+    })
+  })
+}
+
+describe('the size of a state', () => {
+  const sizes = async (plan: readonly AttentionPlan[]) => {
+    const generator = createGenerator(device, modelOf(plan))
+    const states: State[] = [generator.start()]
+    for (const length of [1, 31, 32]) {
+      states.push((await generator.advance(generator.fork(states.at(-1)!), row(idsOf(length)))).state)
+    }
+    await generator.dispose()
+    return states.map(stateBytes)
+  }
+
+  it('is constant for linear attention: features times values and the denominator, and a shift', async () => {
+    const d = width / heads
+    const bytes = 4 * layers * heads * (2 * d * (d + 1) + 1)
+    assert.deepEqual(await sizes(plans['hedgehog-exp']!), Array(4).fill(bytes))
+  })
+
+  it('grows in powers of two for softmax attention', async () => {
+    const perPosition = 4 * layers * 2 * width
+    assert.deepEqual(
+      (await sizes(plans.softmax!)).map((bytes) => bytes / perPosition),
+      [32, 32, 32, 64],
+    )
+  })
+})
+
+function close(got: ArrayLike<number>, want: ArrayLike<number>, tolerance: number, what = ''): void {
+  assert.equal(got.length, want.length)
+  for (let i = 0; i < got.length; i++) {
+    const far = Math.abs(got[i]! - want[i]!)
+    assert.ok(far <= tolerance * (1 + Math.abs(want[i]!)), `${what}[${i}]: ${got[i]}, want ${want[i]}`)
+  }
+}

@@ -94,18 +94,44 @@ function penalise(logits: Float32Array, penalty: number, seen: Iterable<number>)
 function normalised(logits: Float32Array, temperature: number): Float64Array {
   const top = largest(logits)
   checkFinite(top)
-  return rescale(Float64Array.from(logits, (x) => Math.exp((x - top) / temperature)))
+  const p = new Float64Array(logits.length)
+  for (let id = 0; id < p.length; id++) p[id] = Math.exp((logits[id]! - top) / temperature)
+  return rescale(p)
 }
 
 /** Sets all but the `count` largest to 0; the others sum to 1 again. */
 function keepLargest(p: Float64Array, count: number): void {
-  const edge = p.slice().sort()[p.length - count]!
-  let atEdge = count - p.reduce((above, x) => above + (x > edge ? 1 : 0), 0)
+  const edge = nthLargest(p, count)
+  let atEdge = count
+  for (let id = 0; id < p.length; id++) if (p[id]! > edge) atEdge -= 1
   for (let id = 0; id < p.length; id++) {
     if (p[id] === edge && atEdge > 0) atEdge -= 1
     else if (p[id]! <= edge) p[id] = 0
   }
   rescale(p)
+}
+
+/** The `count`-th largest value, found by partitions (Hoare's quickselect): a vocabulary is too long to sort. */
+function nthLargest(values: Float64Array, count: number): number {
+  const rest = values.slice()
+  const wanted = count - 1
+  let [low, high] = [0, rest.length - 1]
+  while (low < high) {
+    const pivot = rest[(low + high) >> 1]!
+    let [i, j] = [low, high]
+    while (i <= j) {
+      while (rest[i]! > pivot) i += 1
+      while (rest[j]! < pivot) j -= 1
+      if (i > j) break
+      ;[rest[i], rest[j]] = [rest[j]!, rest[i]!]
+      i += 1
+      j -= 1
+    }
+    if (wanted <= j) high = j
+    else if (wanted >= i) low = i
+    else break
+  }
+  return rest[wanted]!
 }
 
 function keepFrom(p: Float64Array, edge: number): void {
@@ -115,18 +141,21 @@ function keepFrom(p: Float64Array, edge: number): void {
 
 /** How many of the largest it takes to reach a sum. */
 function countReaching(p: Float64Array, wanted: number): number {
-  const ascending = p.slice().sort()
+  // All below this together are less than what may be left out, so they need no sorting.
+  const small = (1 - wanted) / p.length
+  const ascending = p.filter((x) => x >= small).sort()
   let sum = 0
   let count = 0
-  while (count < p.length && sum < wanted) {
+  while (count < ascending.length && sum < wanted) {
     count += 1
-    sum += ascending[p.length - count]!
+    sum += ascending[ascending.length - count]!
   }
   return count
 }
 
 function rescale(p: Float64Array): Float64Array {
-  const sum = p.reduce((a, b) => a + b, 0)
+  let sum = 0
+  for (let id = 0; id < p.length; id++) sum += p[id]!
   for (let id = 0; id < p.length; id++) p[id] = p[id]! / sum
   return p
 }

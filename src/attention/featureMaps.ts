@@ -127,9 +127,21 @@ export const featureMaps = {
 /** A name in the table of feature maps. */
 export type MapName = keyof typeof featureMaps
 
+/** Short names: the variant that a plain name means. */
+export const mapAliases: Readonly<Record<string, MapName>> = { hedgehog: 'hedgehog-softmax' }
+
+/** The map that a name or a short name means. @throws RangeError naming the known ones. */
+export function mapNamed(name: string): MapName {
+  const full = mapAliases[name] ?? name
+  featureMap(full)
+  return full as MapName
+}
+
 /** The record of a map. @throws RangeError at `where`, naming the known maps. */
 export function featureMap(name: string, where = 'featureMap'): FeatureMap {
   const map = (featureMaps as Readonly<Record<string, FeatureMap>>)[name]
   if (map) return map
-  throw new RangeError(`${where}: got feature map ${name}, want one of ${Object.keys(featureMaps).join(', ')}`)
+  throw new RangeError(
+    `${where}: got feature map ${name}, want one of ${[...Object.keys(mapAliases), ...Object.keys(featureMaps)].join(', ')}`,
+  )
 }

@@ -1,9 +1,8 @@
 /** The table of commands: a new command is one entry here and one file in commands/. */
 
 import { schedules } from '../train/schedules.ts'
-import type { Body, Command } from './command.ts'
+import type { Command } from './command.ts'
 import { command } from './command.ts'
-import type { OptionTable } from './options.ts'
 import { flag, many, option, required, withDefault } from './options.ts'
 import { anyText, integer, listOf, number, oneOf, path } from './readers.ts'
 
@@ -103,7 +102,7 @@ export const commands: readonly Command[] = [
     ],
     arguments: { model },
     options: convertOptions,
-    load: () => body('convert'),
+    load: () => import('./commands/convert.ts'),
   }),
   command({
     name: 'train',
@@ -111,7 +110,7 @@ export const commands: readonly Command[] = [
     examples: ['train --data corpus.txt --layers 4 --width 128 --heads 4 --length 256 --vocab 4096 --out model'],
     arguments: {},
     options: trainOptions,
-    load: () => body('train'),
+    load: () => import('./commands/train.ts'),
   }),
   command({
     name: 'eval',
@@ -119,7 +118,7 @@ export const commands: readonly Command[] = [
     examples: ['eval converted --data test.txt'],
     arguments: { model },
     options: evalOptions,
-    load: () => body('eval'),
+    load: () => import('./commands/eval.ts'),
   }),
   command({
     name: 'generate',
@@ -127,14 +126,10 @@ export const commands: readonly Command[] = [
     examples: ["generate converted --prompt 'The old house' --tokens 100 --temperature 0.8"],
     arguments: { model },
     options: generateOptions,
-    load: () => body('generate'),
+    load: () => import('./commands/generate.ts'),
   }),
 ]
 
 function keys<T extends object>(table: T): (keyof T & string)[] {
   return Object.keys(table) as (keyof T & string)[]
-}
-
-function body<O extends OptionTable, A extends string>(name: string): Promise<Body<O, A>> {
-  return import(`./commands/${name}.ts`)
 }

@@ -3,7 +3,8 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { UsageError } from '../base/errors.ts'
-import { documentsOf } from '../io/corpus.ts'
+import { random } from '../base/random.ts'
+import { documentsOf, type Split } from '../io/corpus.ts'
 import type { Sink } from '../io/files.ts'
 import { loadTokenizer, type Tokenizer } from '../io/tokenizer.ts'
 import { loadModel } from '../models/folder.ts'
@@ -47,6 +48,32 @@ export async function readTexts(files: readonly string[]): Promise<string[]> {
     documents.push(...documentsOf(text))
   }
   return documents
+}
+
+/** The documents of --data, --validation and --test; what is not given is split off --data, document by document. */
+export async function readSplits(
+  options: { readonly data: readonly string[]; readonly validation?: string; readonly test?: string },
+  seed: number,
+): Promise<Split<string>> {
+  const documents = await readTexts(options.data)
+  const validation = options.validation ? await readTexts([options.validation]) : undefined
+  const test = options.test ? await readTexts([options.test]) : undefined
+  if (validation && test) return { train: documents, validation, test }
+  const split = splitTexts(documents, seed)
+  return { train: split.train, validation: validation ?? split.validation, test: test ?? split.test }
+}
+
+/** Nine tenths to learn from; whole documents where there are enough, else runs of paragraphs of the text. */
+function splitTexts(documents: readonly string[], seed: number): Split<string> {
+  const pieces = documents.length >= 20 ? documents : documents.flatMap((text) => text.split(/(?<=\n)(?=\S)/))
+  const order = random(seed).split('split').permutation(pieces.length)
+  const held = Math.max(1, Math.floor(pieces.length / 20))
+  const [test, validation] = [new Set(order.subarray(0, held)), new Set(order.subarray(held, 2 * held))]
+  return {
+    train: pieces.filter((_, i) => !test.has(i) && !validation.has(i)),
+    validation: pieces.filter((_, i) => validation.has(i)),
+    test: pieces.filter((_, i) => test.has(i)),
+  }
 }
 
 /**

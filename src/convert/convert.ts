@@ -8,7 +8,7 @@ import { random } from '../base/random.ts'
 import { type FidelityOptions, fidelity, type HeadFidelity } from '../evaluate/fidelity.ts'
 import { createForward } from '../execute/forward.ts'
 import type { Batch } from '../execute/objective.ts'
-import { perplexity, type Score } from '../execute/perplexity.ts'
+import { type Score, scoreJob } from '../execute/perplexity.ts'
 import { batches, heldOut } from '../io/batches.ts'
 import type { Model } from '../models/model.ts'
 import type { Device } from '../runtime/device.ts'
@@ -106,7 +106,10 @@ export async function* convert(job: ConvertJob): Job<Conversion> {
 
   /** Scores a model on the test text and adds it to the entries. */
   async function* note(name: string, model: Model, seconds: number, stream?: FidelityOptions['stream']): Job<void> {
-    const score = yield* scored(job, name, model)
+    const forward = createForward(job.device, model.config)
+    const blocks = [...heldOut(job.testTokens, job.finetune)]
+    const score = yield* scoreJob(forward, model.params, blocks, { phase: `score ${name}`, clock: job.clock })
+    await forward.dispose()
     const ids = fidelityIds(job)
     const heads = stream ? await fidelity(job.device, teacher, model, ids, { stream }) : undefined
     entries.push({ name, model, score, seconds, ...(heads && { heads }) })
@@ -170,24 +173,6 @@ interface Stage {
 const checkpointEvery = 50
 /** Held-out batches that curves are validated on; the final scores are on the whole test text. */
 const validationBatches = 4
-
-/** The score of a model on the test text, with progress. */
-async function* scored(job: ConvertJob, name: string, model: Model): Job<Score> {
-  const forward = createForward(job.device, model.config)
-  const began = job.clock()
-  const blocks = [...heldOut(job.testTokens, job.finetune)]
-  let [total, tokens] = [0, 0]
-  for (const [i, block] of blocks.entries()) {
-    const score = await perplexity(forward, model.params, [block])
-    total += score.loss * score.tokens
-    tokens += score.tokens
-    const metrics = { perplexity: Math.exp(total / tokens) }
-    yield { phase: `score ${name}`, step: i + 1, steps: blocks.length, seconds: job.clock() - began, tokens, metrics }
-  }
-  await forward.dispose()
-  const loss = total / tokens
-  return { loss, perplexity: Math.exp(loss), tokens }
-}
 
 /** The batches that fidelity is measured on: the start of the test text. */
 export function fidelityIds(job: Pick<ConvertJob, 'testTokens' | 'finetune' | 'fidelityBatches'>): NDArray[] {

@@ -1,6 +1,7 @@
 /** Perplexity: how well a model predicts held-out text. */
 
 import type { Params } from '../base/array.ts'
+import { finish, type Job } from '../base/progress.ts'
 import type { Forward } from './forward.ts'
 import type { Batch } from './objective.ts'
 
@@ -14,16 +15,29 @@ export interface Score {
 }
 
 /** The loss of a model over batches, each token counted once; labels below 0 do not count. @throws RangeError without any. */
-export async function perplexity(forward: Forward, params: Params, batches: Iterable<Batch>): Promise<Score> {
+export function perplexity(forward: Forward, params: Params, batches: readonly Batch[]): Promise<Score> {
+  return finish(scoreJob(forward, params, batches, { phase: 'score', clock: () => 0 }))
+}
+
+/** {@link perplexity} with progress. */
+export async function* scoreJob(
+  forward: Forward,
+  params: Params,
+  batches: readonly Batch[],
+  { phase, clock }: { readonly phase: string; readonly clock: () => number },
+): Job<Score> {
+  const began = clock()
   let total = 0
   let tokens = 0
-  for (const { ids, labels } of batches) {
+  for (const [i, { ids, labels }] of batches.entries()) {
     const losses = await forward.losses(params, await forward.hidden(params, ids), labels)
-    labels.data.forEach((label, i) => {
+    labels.data.forEach((label, row) => {
       if (label < 0) return
-      total += losses[i]!
+      total += losses[row]!
       tokens += 1
     })
+    const metrics = { perplexity: Math.exp(total / tokens) }
+    yield { phase, step: i + 1, steps: batches.length, seconds: clock() - began, tokens, metrics }
   }
   if (tokens === 0)
     throw new RangeError('perplexity: got no tokens to measure on; give more held-out text or a shorter length')

@@ -110,7 +110,9 @@ function randomLike({ shape }: NDArray, rng: Random): NDArray {
 }
 
 function dot(a: NDArray, b: NDArray): number {
-  return a.data.reduce((total: number, x, i) => total + x * b.data[i]!, 0)
+  let total = 0
+  for (let i = 0; i < a.data.length; i++) total += a.data[i]! * b.data[i]!
+  return total
 }
 
 function moved(inputs: Arrays, key: string, direction: NDArray, h: number): Arrays {

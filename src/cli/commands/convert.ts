@@ -1,0 +1,136 @@
+/** `hedgehog convert`: from a checkpoint folder and text to a linear-attention model and a report. */
+
+import { mkdir, rm } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { mapNamed } from '../../attention/featureMaps.ts'
+import { Interrupted, UsageError } from '../../base/errors.ts'
+import { type ConvertJob, convert, type StageStore } from '../../convert/convert.ts'
+import { reportOf } from '../../convert/report.ts'
+import { encodeDocuments } from '../../io/batches.ts'
+import type { Sink } from '../../io/files.ts'
+import type { Tokenizer } from '../../io/tokenizer.ts'
+import { saveModel, writeJson } from '../../models/folder.ts'
+import type { Model } from '../../models/model.ts'
+import { openDevice } from '../../node/device.ts'
+import { folderSource } from '../../node/files.ts'
+import { reportHtml } from '../../report/html.ts'
+import { reportText } from '../../report/terminal.ts'
+import type { Report } from '../../report/types.ts'
+import { resumeFrom, saveCheckpoint } from '../../train/checkpoint.ts'
+import type { Context, Run } from '../command.ts'
+import type { convertOptions } from '../commands.ts'
+import { clock, openModel, openOutput, readSplits, versions } from '../inputs.ts'
+import type { Values } from '../options.ts'
+
+type Options = Values<typeof convertOptions>
+
+const workFolder = 'work'
+/** Test tokens that perplexities are measured on at most: enough to tell maps apart, in seconds. */
+const testTokens = 65_536
+
+export const run: Run<typeof convertOptions, 'model'> = async (context, { model: path }, options) => {
+  const began = clock()
+  const out = options.out ?? `${basename(path)}-linear`
+  const sink = await openOutput(out, { replace: options.force, own: options.resume ? [workFolder] : [] })
+  const { model: teacher, tokenizer } = await openModel(path)
+  const job = await jobOf(context, options, teacher, tokenizer)
+  if (!options.resume) await rm(join(out, workFolder), { recursive: true, force: true })
+  const store = stageStore(sink, out, fingerprintOf(job))
+  const conversion = await context.run(convert({ ...job, store })).catch((error: unknown) => {
+    if (!(error instanceof Interrupted)) throw error
+    const again = options.resume ? context.commandLine : `${context.commandLine} --resume`
+    throw new Interrupted(`${error.message}; saved in ${join(out, workFolder)}; go on with: ${again}`)
+  })
+  const facts = {
+    name: basename(path),
+    command: context.commandLine,
+    versions: versions(),
+    seconds: clock() - began,
+    peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+  }
+  const report = await reportOf(job, conversion, facts, (id) => tokenizer.decode([id]))
+  await saveModel(sink, conversion.model, { tokenizer: tokenizer.json })
+  await writeReport(sink, report)
+  await rm(join(out, workFolder), { recursive: true, force: true })
+  return {
+    value: { out, ...report, maps: undefined, weightCurves: undefined },
+    text: summary(report, out, context.columns),
+  }
+}
+
+async function jobOf(context: Context, options: Options, teacher: Model, tokenizer: Tokenizer): Promise<ConvertJob> {
+  const { length = Math.min(256, teacher.config.maxLength), batch = 8 } = options
+  if (length > teacher.config.maxLength) {
+    throw new UsageError(`--length: got ${length}, want at most the model's ${teacher.config.maxLength}`)
+  }
+  const { seed } = context
+  const splits = await readSplits(options, seed)
+  const encode = (texts: readonly string[]) => encodeDocuments(tokenizer, texts)
+  const distillSteps = options.distillSteps ?? 100
+  const finetuneSteps = options.finetuneSteps ?? 100
+  const recipe = { length, batch, seed, adamw: { weightDecay: 0 } }
+  return {
+    device: await openDevice(options.device as 'cpu'),
+    teacher,
+    trainTokens: encode(splits.train),
+    validationTokens: encode(splits.validation),
+    testTokens: encode(splits.test).subarray(0, testTokens),
+    map: namedMap('--map', options.map ?? 'hedgehog'),
+    compare: (options.compare ?? ['t2r', 'elu']).map((name) => namedMap('--compare', name)),
+    distill: {
+      ...recipe,
+      steps: distillSteps,
+      learningRate: options.distillLr ?? 1e-2,
+      loss: options.distillLoss ?? 'cross-entropy',
+      validateEvery: Math.ceil(distillSteps / 5),
+    },
+    finetune: {
+      ...recipe,
+      steps: finetuneSteps,
+      learningRate: options.finetuneLr ?? 3e-4,
+      scheduleOptions: { warmup: Math.ceil(finetuneSteps / 10) },
+      validateEvery: Math.ceil(finetuneSteps / 5),
+    },
+    fidelityBatches: 4,
+    seed,
+    clock,
+    signal: context.signal,
+  } as ConvertJob
+}
+
+function namedMap(option: string, name: string) {
+  try {
+    return mapNamed(name)
+  } catch (error) {
+    throw new UsageError(`${option}: ${(error as Error).message}`)
+  }
+}
+
+/** Stages in the work folder; a stage is resumed only by a job with the same settings. */
+function stageStore(sink: Sink, out: string, fingerprint: string): StageStore {
+  const file = (stage: string) => `${workFolder}/${stage}.safetensors`
+  return {
+    save: (stage, state) => saveCheckpoint(sink, file(stage), state, fingerprint),
+    async resume(stage) {
+      await mkdir(out, { recursive: true })
+      const source = folderSource(out)
+      if (!(await source.list()).includes(file(stage))) return undefined
+      return resumeFrom(source, file(stage), fingerprint)
+    },
+  }
+}
+
+/** What makes two conversions the same job, as text. */
+function fingerprintOf({ teacher, map, distill, finetune, trainTokens, seed }: ConvertJob): string {
+  const { json: _, ...config } = teacher.config
+  return JSON.stringify({ config, map, distill, finetune, tokens: trainTokens.length, seed })
+}
+
+async function writeReport(sink: Sink, report: Report): Promise<void> {
+  await writeJson(sink, 'report.json', report)
+  await sink.write('report.html', [new TextEncoder().encode(reportHtml(report))])
+}
+
+function summary(report: Report, out: string, columns: number): string {
+  return `${reportText(report, columns)}\n${join(out, 'report.html')} shows the curves and attention maps; the model is in ${out}\n`
+}

@@ -41,10 +41,8 @@ describe('initialise', () => {
     const whole = initialise(specs, random(5))
     fc.assert(
       fc.property(fc.shuffledSubarray(Object.keys(specs)), (paths) => {
-        const some = Object.fromEntries([
-          ...paths.map((path) => [path, specs[path]!] as const),
-          ['new', specs['a.weight']!] as const,
-        ])
+        const added = { new: specs['a.weight']! }
+        const some = { ...added, ...Object.fromEntries(paths.map((path) => [path, specs[path]!])) }
         const found = initialise(some, random(5))
         for (const path of paths) assert.deepEqual(found[path], whole[path])
       }),

@@ -60,7 +60,7 @@ export function percent(share: number | undefined): string {
 
 function gapInWords(share: number | undefined): string {
   if (share === undefined) return ''
-  return share < 0 ? `: ${percent(-share)} lower` : `: a gap of ${percent(share)}`
+  return share < 0 && percent(share) !== percent(0) ? `: ${percent(-share)} lower` : `: a gap of ${percent(share)}`
 }
 
 function finite(value: number): number | undefined {
@@ -68,5 +68,5 @@ function finite(value: number): number | undefined {
 }
 
 function minus(text: string): string {
-  return text.replace('-', '−')
+  return /^-0(\.0*)?$/.test(text) ? text.slice(1) : text.replace('-', '−')
 }

@@ -18,9 +18,9 @@ import { reportText } from '../../report/terminal.ts'
 import type { Report } from '../../report/types.ts'
 import { resumeFrom, saveCheckpoint } from '../../train/checkpoint.ts'
 import type { Context, Run } from '../command.ts'
-import type { convertOptions } from '../commands.ts'
 import { clock, openModel, openOutput, readSplits, versions } from '../inputs.ts'
 import type { Values } from '../options.ts'
+import type { convertOptions } from '../optionTables.ts'
 
 type Options = Values<typeof convertOptions>
 

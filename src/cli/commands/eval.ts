@@ -6,8 +6,8 @@ import { scoreJob } from '../../execute/perplexity.ts'
 import { encodeDocuments, heldOut } from '../../io/batches.ts'
 import { openDevice } from '../../node/device.ts'
 import type { Run } from '../command.ts'
-import type { evalOptions } from '../commands.ts'
 import { clock, openModel, readTexts } from '../inputs.ts'
+import type { evalOptions } from '../optionTables.ts'
 
 export const run: Run<typeof evalOptions, 'model'> = async (context, { model: path }, options) => {
   const { model, tokenizer } = await openModel(path)

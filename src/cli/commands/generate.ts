@@ -10,7 +10,7 @@ import type { ModelConfig } from '../../models/model.ts'
 import { openDevice } from '../../node/device.ts'
 import { folderSource } from '../../node/files.ts'
 import type { Run } from '../command.ts'
-import type { generateOptions } from '../commands.ts'
+import type { generateOptions } from '../optionTables.ts'
 
 /** What `--json` prints. */
 export interface Generated {

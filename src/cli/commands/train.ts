@@ -18,9 +18,9 @@ import { folderSource } from '../../node/files.ts'
 import { resumeFrom, saveCheckpoint } from '../../train/checkpoint.ts'
 import { fingerprintOf, type Recipe, trainOnText } from '../../train/pretrain.ts'
 import type { Run } from '../command.ts'
-import type { trainOptions } from '../commands.ts'
 import { clock, openOutput, readTexts } from '../inputs.ts'
 import type { Values } from '../options.ts'
+import type { trainOptions } from '../optionTables.ts'
 
 type Options = Values<typeof trainOptions>
 

@@ -1,0 +1,93 @@
+/** The options of each command, apart from its body, so that help needs no body. */
+
+import { schedules } from '../train/schedules.ts'
+import { flag, many, option, required, withDefault } from './options.ts'
+import { anyText, integer, listOf, number, oneOf, path } from './readers.ts'
+
+const whole = integer(1)
+const rate = number({ above: 0 })
+const device = withDefault(option('NAME', oneOf('cpu', 'webgpu'), 'where to compute: cpu or webgpu'), 'cpu')
+const data = many(option('FILE', path, 'text to learn from: text, JSON lines or source files'))
+const validation = option('FILE', path, 'held-out text to choose the best step by; else a part of --data')
+const test = option('FILE', path, 'held-out text for the scores in the report; else a part of --data')
+const length = option('N', whole, 'tokens in a sequence')
+const batch = option('N', whole, 'sequences in a batch')
+
+/** Options of `hedgehog convert`. */
+export const convertOptions = {
+  data: required(data),
+  validation,
+  test,
+  map: option('NAME', anyText, 'the feature map, hedgehog where not given'),
+  compare: option('MAPS', listOf(anyText), 'other maps to convert to for the report, e.g. elu,t2r'),
+  out: option('DIR', path, 'where the converted model and the report are written'),
+  force: flag('write into a folder that is not empty'),
+  length,
+  batch,
+  distillSteps: option('N', integer(0), 'steps of attention distillation, in which only the maps learn'),
+  distillLr: option('X', rate, 'learning rate of distillation'),
+  distillLoss: option(
+    'NAME',
+    oneOf('cross-entropy', 'mse', 'both'),
+    'what distillation matches: cross-entropy, mse, both',
+  ),
+  finetuneSteps: option('N', integer(0), 'steps in which all weights learn'),
+  finetuneLr: option('X', rate, 'learning rate of finetuning'),
+  device,
+  resume: flag('go on from the checkpoint in --out'),
+}
+
+/** Options of `hedgehog train`. */
+export const trainOptions = {
+  data: required(data),
+  validation,
+  tokenizer: option('FILE', path, 'a tokenizer.json; else one is learned from --data'),
+  config: option('FILE', path, 'a config.json of a model; else the five sizes below'),
+  layers: option('N', whole, 'blocks of the model'),
+  width: option('N', whole, 'width of the model, a multiple of --heads'),
+  heads: option('N', whole, 'attention heads in a block'),
+  length,
+  vocab: option('N', whole, 'tokens in the vocabulary'),
+  out: required(option('DIR', path, 'where the model and its checkpoints are written')),
+  force: flag('write into a folder that is not empty'),
+  steps: option('N', whole, 'steps to train'),
+  minutes: option('X', rate, 'stop after this time, whatever --steps says'),
+  batch,
+  accumulate: option('N', whole, 'batches whose gradients make one step'),
+  lr: option('X', rate, 'the highest learning rate'),
+  schedule: option('NAME', oneOf(...keys(schedules)), `how the learning rate moves: ${keys(schedules).join(', ')}`),
+  warmup: option('N', integer(0), 'steps in which the learning rate rises'),
+  decay: option('X', number({ from: 0 }), 'weight decay'),
+  clip: option('X', rate, 'the largest norm of the gradient'),
+  dropout: option('X', number({ from: 0, below: 1 }), 'the share of activations that are dropped'),
+  precision: option('NAME', oneOf('float32', 'float16'), 'numbers in matrix products: float32 or float16'),
+  checkpointEvery: option('N', whole, 'steps between checkpoints'),
+  evalEvery: option('N', whole, 'steps between evaluations'),
+  device,
+  resume: flag('go on from the checkpoint in --out'),
+}
+
+/** Options of `hedgehog eval`. */
+export const evalOptions = {
+  data: required(data),
+  length,
+  batch,
+  maxTokens: option('N', whole, 'tokens to evaluate on at most'),
+  device,
+}
+
+/** Options of `hedgehog generate`. */
+export const generateOptions = {
+  prompt: option('TEXT', anyText, 'the text to go on from'),
+  tokens: option('N', whole, 'tokens to generate'),
+  temperature: option('X', number({ from: 0 }), 'below 1 more likely text, 0 always the likeliest token'),
+  topK: option('N', whole, 'sample from this many of the likeliest tokens'),
+  topP: option('X', number({ above: 0, to: 1 }), 'sample from the likeliest tokens with this much of the probability'),
+  minP: option('X', number({ from: 0, to: 1 }), 'leave out tokens below this share of the likeliest one'),
+  repetitionPenalty: option('X', rate, 'above 1 makes tokens that were seen less likely'),
+  device,
+}
+
+function keys<T extends object>(table: T): (keyof T & string)[] {
+  return Object.keys(table) as (keyof T & string)[]
+}

@@ -1,12 +1,11 @@
 /** Time per parameter of one AdamW step over 124M parameters: the SIMD kernel beside the loops in JavaScript. */
 
-import { pathToFileURL } from 'node:url'
 import type { FloatArray } from '../src/base/array.ts'
 import { type AdamWNumbers, type Kernels, plainKernels } from '../src/runtime/kernels.ts'
 import { createMemory, floatsFor } from '../src/runtime/memory.ts'
+import { interleaved, median, medianRatio, seconds } from './measure.ts'
+import type { Bench, Row } from './row.ts'
 
-const parameters = 124_439_808
-const rounds = 5
 const targetNanoseconds = 1.5
 
 const numbers: AdamWNumbers = {
@@ -20,18 +19,31 @@ const numbers: AdamWNumbers = {
   gradScale: 0.5,
 }
 
-/** One measured case; `ratio` is the peer's value over this value, so above 1 is faster than the peer. */
-export interface Row {
-  readonly case: string
-  readonly value: number
-  readonly unit: string
-  readonly peer?: string
-  readonly ratio?: number
-  readonly target?: number
+export const adamwBench: Bench = {
+  summary: 'AdamW and the norm of gradients on 124M parameters: SIMD kernels beside loops',
+  target: `at most ${targetNanoseconds} ns per parameter`,
+  async run({ quick }) {
+    const parameters = quick ? 1_000_003 : 124_439_808
+    const [p, g, m, v, memory] = arrays(parameters)
+    const step = (kernels: Kernels) => () => seconds(() => kernels.adamw(p, g, m, v, numbers))
+    const norm = (kernels: Kernels) => () => seconds(() => kernels.sumSquares(g))
+    const found = await interleaved([step(memory), step(plainKernels), norm(memory), norm(plainKernels)], quick ? 1 : 5)
+    const [simd, loop, simdNorm, loopNorm] = found as [number[], number[], number[], number[]]
+    const row = (name: string, times: number[], peer: number[]): Row => ({
+      case: name,
+      value: (median(times) * 1e9) / parameters,
+      unit: 'ns/param',
+      peer: 'loop in JavaScript',
+      ratio: medianRatio(peer, times),
+    })
+    const stepRow = row('AdamW step', simd, loop)
+    const target = { case: 'AdamW step', value: stepRow.value, unit: stepRow.unit, target: targetNanoseconds }
+    return [...(quick ? [] : [target]), stepRow, row('gradient norm', simdNorm, loopNorm)]
+  },
 }
 
-/** Medians of interleaved rounds, after one that touches every page. */
-export async function run(): Promise<{ readonly rows: Row[] }> {
+/** Parameters, gradients and moments in one memory, every page of which is touched. */
+function arrays(parameters: number) {
   const shape = [parameters]
   const memory = createMemory(floatsFor([shape, shape, shape, shape]))
   const [p, g, m, v] = [1, 2, 3, 4].map(() => memory.allocate(shape)) as [
@@ -44,29 +56,5 @@ export async function run(): Promise<{ readonly rows: Row[] }> {
     p.data[i] = Math.sin(i)
     g.data[i] = Math.cos(i)
   }
-  const step = (kernels: Kernels) => () => kernels.adamw(p, g, m, v, numbers)
-  const norm = (kernels: Kernels) => () => void kernels.sumSquares(g)
-  const times = interleaved([step(memory), step(plainKernels), norm(memory), norm(plainKernels)])
-  const [simd, loop, simdNorm, loopNorm] = times as [number, number, number, number]
-  const common = { unit: 'ns per parameter', peer: 'loop in JavaScript' }
-  return {
-    rows: [
-      { case: 'AdamW step', value: simd, ...common, ratio: loop / simd, target: targetNanoseconds },
-      { case: 'gradient norm', value: simdNorm, ...common, ratio: loopNorm / simdNorm },
-    ],
-  }
+  return [p, g, m, v, memory] as const
 }
-
-function interleaved(cases: readonly (() => void)[]): number[] {
-  const seen = cases.map((): number[] => [])
-  for (let round = 0; round <= rounds; round++) {
-    cases.forEach((work, i) => {
-      const start = performance.now()
-      work()
-      if (round > 0) seen[i]!.push(((performance.now() - start) * 1e6) / parameters)
-    })
-  }
-  return seen.map((times) => times.sort((a, b) => a - b)[Math.floor(times.length / 2)]!)
-}
-
-if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) console.table((await run()).rows)

@@ -1,0 +1,105 @@
+/** How times and memory are measured: interleaved rounds, medians, and a process of its own for each case. */
+
+import { fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+
+/** The middle value, or the mean of the two in the middle. @throws RangeError without values. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  const [low, high] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]]
+  if (low === undefined || high === undefined) throw new RangeError('median: got no values, want at least one')
+  return (low + high) / 2
+}
+
+/** The median of the quotients of values measured in the same rounds: slow drifts of the machine cancel in it. */
+export function medianRatio(over: readonly number[], under: readonly number[]): number {
+  return median(over.map((value, round) => value / under[round]!))
+}
+
+/** Measures the cases in turn, A B A B …, so that all of them see the same machine. The first round is not kept. */
+export async function interleaved(
+  cases: readonly (() => number | Promise<number>)[],
+  rounds: number,
+  note: (line: string) => void = () => {},
+): Promise<number[][]> {
+  const seen = cases.map((): number[] => [])
+  for (let round = 0; round <= rounds; round++) {
+    note(round === 0 ? 'warming up' : `round ${round} of ${rounds}`)
+    for (const [i, measure] of cases.entries()) {
+      const value = await measure()
+      if (round > 0) seen[i]!.push(value)
+    }
+  }
+  return seen
+}
+
+/** The seconds that some work takes. */
+export async function seconds(work: () => unknown): Promise<number> {
+  const start = performance.now()
+  await work()
+  return (performance.now() - start) / 1000
+}
+
+/** Prepares a case in a process of its own and returns what measures one round of it. */
+export type Measurement = () => Promise<number>
+
+/** A table of cases that a module offers to {@link startCase}, by name, as its export `cases`. */
+export type Cases = Readonly<Record<string, (options: never) => Promise<Measurement>>>
+
+/** A case in a process of its own, whose memory is therefore its own. */
+export interface Process {
+  /** One round; what it returns is the case's affair, mostly seconds. */
+  round(): Promise<number>
+  /** Ends the process. Returns the most memory that it ever held, in bytes. */
+  end(): Promise<number>
+}
+
+/** What goes from the process of a case to ours. */
+export type Reply = { readonly value: number } | { readonly error: string }
+
+/**
+ * Starts a case of `module` and waits until it is prepared.
+ * @throws Error with the message of the case, or when its process ends before it answers.
+ */
+export async function startCase(module: string, name: string, options: unknown): Promise<Process> {
+  const child = fork(fileURLToPath(new URL('child.ts', import.meta.url)), [module, name, JSON.stringify(options)])
+  const reply = (): Promise<number> =>
+    new Promise((resolve, reject) => {
+      const ended = (code: number | null, signal: string | null) => {
+        reject(new Error(`${name}: its process ended with ${signal ?? `code ${code}`} before it answered`))
+      }
+      child.once('exit', ended)
+      child.once('message', (message) => {
+        child.off('exit', ended)
+        const answer = message as Reply
+        if ('error' in answer) reject(new Error(`${name}: ${answer.error}`))
+        else resolve(answer.value)
+      })
+    })
+  const ask = (what: 'round' | 'end') => {
+    const answer = reply()
+    child.send(what)
+    return answer
+  }
+  await reply()
+  return { round: () => ask('round'), end: () => ask('end') }
+}
+
+/** Runs `rounds` rounds of several cases in turn, each in its own process; their values and peaks of memory. */
+export async function inProcesses(
+  module: string,
+  cases: readonly { readonly name: string; readonly options: unknown }[],
+  rounds: number,
+  note?: (line: string) => void,
+): Promise<{ readonly values: number[]; readonly peak: number }[]> {
+  const processes = []
+  for (const { name, options } of cases) processes.push(await startCase(module, name, options))
+  const values = await interleaved(
+    processes.map(({ round }) => round),
+    rounds,
+    note,
+  )
+  const found = []
+  for (const [i, { end }] of processes.entries()) found.push({ values: values[i]!, peak: await end() })
+  return found
+}

@@ -12,7 +12,7 @@ import { initialise } from '../src/nn/params.ts'
 import { openDevice } from '../src/node/device.ts'
 import { compile } from '../src/runtime/compile.ts'
 import { plans } from './gpt2Small.ts'
-import { type Cases, inProcesses, median, medianRatio, seconds } from './measure.ts'
+import { type Cases, inProcesses, type Measured, median, medianRatio, seconds } from './measure.ts'
 import type { Bench, Row } from './row.ts'
 
 const module = import.meta.url
@@ -62,15 +62,20 @@ export const attentionBench: Bench = {
         ...softmaxLengths.map((length): Options => ({ plan: 'softmax', length, backward })),
       ]
       note(backward ? 'forward and backward' : 'forward')
-      const named = all.map((options) => ({ name: 'attention', options }))
-      const found = (await inProcesses(module, named, quick ? 1 : 5, note)).map((one, i) => ({ ...one, ...all[i]! }))
-      rows.push(...rowsOf(found, quick))
+      const sources = all.map((options) => ({ module, name: 'attention', options }))
+      const found = await inProcesses(sources, quick ? 1 : 5, note)
+      rows.push(
+        ...rowsOf(
+          found.cases.map((one, i) => ({ ...one, ...all[i]! })),
+          quick,
+        ),
+      )
     }
     return rows
   },
 }
 
-type Found = Options & { readonly values: readonly number[]; readonly peak: number }
+type Found = Options & Measured
 
 function rowsOf(found: readonly Found[], quick: boolean): Row[] {
   const ofPlan = (plan: Options['plan']) => found.filter((one) => one.plan === plan)

@@ -13,17 +13,17 @@ answer(async () => {
 })
 process.on('message', (message) => {
   if (message === 'round') answer(async () => (await prepared)())
-  else answer(peakMemory, () => process.disconnect())
+  else answer(peakMemory)
 })
 
-async function answer(work: () => number | Promise<number>, then: () => void = () => {}): Promise<void> {
+async function answer(work: () => number | Promise<number>): Promise<void> {
   let reply: Reply
   try {
     reply = { value: await work() }
   } catch (error) {
     reply = { error: (error as Error).message }
   }
-  process.send!(reply, undefined, undefined, then)
+  process.send!(reply)
 }
 
 /** The most memory this process ever held, in bytes. On Linux not `maxRSS`, which counts the parent's before `exec`. */

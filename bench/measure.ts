@@ -43,25 +43,58 @@ export async function seconds(work: () => unknown): Promise<number> {
 /** Prepares a case in a process of its own and returns what measures one round of it. */
 export type Measurement = () => Promise<number>
 
-/** A table of cases that a module offers to {@link startCase}, by name, as its export `cases`. */
+/** A table of cases that a module offers to {@link inProcesses}, by name, as its export `cases`. */
 export type Cases = Readonly<Record<string, (options: never) => Promise<Measurement>>>
 
 /** A case in a process of its own, whose memory is therefore its own. */
-export interface Process {
+interface Process {
   /** One round; what it returns is the case's affair, mostly seconds. */
   round(): Promise<number>
-  /** Ends the process. Returns the most memory that it ever held, in bytes. */
-  end(): Promise<number>
+  /** The most memory that it ever held, in bytes. */
+  peak(): Promise<number>
+  kill(): void
+}
+
+/** Where a case is: a module with an export `cases`, a name in it, and options that are plain data. */
+export interface CaseSource {
+  readonly module: string
+  readonly name: string
+  readonly options: unknown
+}
+
+/** What was measured of a case; `peak` in bytes. */
+export interface Measured {
+  readonly values: readonly number[]
+  readonly peak: number
 }
 
 /** What goes from the process of a case to ours. */
 export type Reply = { readonly value: number } | { readonly error: string }
 
 /**
- * Starts a case of `module` and waits until it is prepared.
- * @throws Error with the message of the case, or when its process ends before it answers.
+ * Measures rounds of several cases in turn, each in its own process, and of what `others` measure between them.
+ * @throws Error with the message of a case that fails, or when its process ends before it answers.
  */
-export async function startCase(module: string, name: string, options: unknown): Promise<Process> {
+export async function inProcesses(
+  sources: readonly CaseSource[],
+  rounds: number,
+  note?: (line: string) => void,
+  others: readonly (() => Promise<number>)[] = [],
+): Promise<{ readonly cases: Measured[]; readonly others: number[][] }> {
+  const processes: Process[] = []
+  try {
+    for (const source of sources) processes.push(await start(source))
+    const values = await interleaved([...processes.map(({ round }) => round), ...others], rounds, note)
+    const cases: Measured[] = []
+    for (const [i, { peak }] of processes.entries()) cases.push({ values: values[i]!, peak: await peak() })
+    return { cases, others: values.slice(sources.length) }
+  } finally {
+    for (const { kill } of processes) kill()
+  }
+}
+
+/** Starts the process of a case and waits until it is prepared. */
+async function start({ module, name, options }: CaseSource): Promise<Process> {
   const child = fork(fileURLToPath(new URL('child.ts', import.meta.url)), [module, name, JSON.stringify(options)])
   const reply = (): Promise<number> =>
     new Promise((resolve, reject) => {
@@ -76,30 +109,17 @@ export async function startCase(module: string, name: string, options: unknown):
         else resolve(answer.value)
       })
     })
-  const ask = (what: 'round' | 'end') => {
+  const ask = (what: 'round' | 'peak') => {
     const answer = reply()
     child.send(what)
     return answer
   }
-  await reply()
-  return { round: () => ask('round'), end: () => ask('end') }
-}
-
-/** Runs `rounds` rounds of several cases in turn, each in its own process; their values and peaks of memory. */
-export async function inProcesses(
-  module: string,
-  cases: readonly { readonly name: string; readonly options: unknown }[],
-  rounds: number,
-  note?: (line: string) => void,
-): Promise<{ readonly values: number[]; readonly peak: number }[]> {
-  const processes = []
-  for (const { name, options } of cases) processes.push(await startCase(module, name, options))
-  const values = await interleaved(
-    processes.map(({ round }) => round),
-    rounds,
-    note,
-  )
-  const found = []
-  for (const [i, { end }] of processes.entries()) found.push({ values: values[i]!, peak: await end() })
-  return found
+  const kill = () => void child.kill()
+  try {
+    await reply()
+  } catch (error) {
+    kill()
+    throw error
+  }
+  return { round: () => ask('round'), peak: () => ask('peak'), kill }
 }

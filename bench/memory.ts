@@ -29,8 +29,8 @@ export const memoryBench: Bench = {
     for (const { title, name, options } of cases) {
       note(title)
       // One after the other, so that a machine needs the memory of one only.
-      const [found] = await inProcesses(module, [{ name, options: { ...options, quick } }], quick ? 1 : 3)
-      const peak = found!.peak
+      const source = { module, name, options: { ...options, quick } }
+      const { peak } = (await inProcesses([source], quick ? 1 : 3)).cases[0]!
       rows.push({
         case: title,
         value: peak / 1e9,

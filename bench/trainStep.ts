@@ -1,7 +1,7 @@
 /** A training step of GPT-2 small's shape: beside the products it is made of, and beside PyTorch. */
 
 import { configOf, plans } from './gpt2Small.ts'
-import { interleaved, median, medianRatio, type Process, startCase } from './measure.ts'
+import { inProcesses, type Measured, median, medianRatio } from './measure.ts'
 import { stepOperations, weightOperations } from './products.ts'
 import type { Bench, BenchRun, Row } from './row.ts'
 import { type TorchStep, torchStep } from './torch.ts'
@@ -19,59 +19,53 @@ export const trainStepBench: Bench = {
   async run(how) {
     const names = Object.keys(plans) as PlanName[]
     how.note(`preparing ${names.join(', ')}`)
-    const processes: Process[] = []
-    for (const name of names) {
-      processes.push(await startCase(modelModule, 'step', { quick: how.quick, plan: plans[name] }))
-    }
-    const products = await startCase(productsModule, 'products', { quick: how.quick, plan: plans.softmax })
+    const steps = names.map((name) => ({
+      module: modelModule,
+      name: 'step',
+      options: { quick: how.quick, plan: plans[name] },
+    }))
+    const products = { module: productsModule, name: 'products', options: { quick: how.quick, plan: plans.softmax } }
     const peers = torchPeers(how)
-    const all = [...processes, products, ...peers].map(({ round }) => round)
-    const times = await interleaved(all, how.quick ? 1 : 5, how.note)
-    const peaks: number[] = []
-    for (const { end } of processes) peaks.push(await end())
-    await products.end()
-    const measured = {
-      productTimes: times[names.length]!,
-      peers: peers.map((peer, i) => ({
-        ...peer.found(),
-        attention: peer.attention,
-        times: times[names.length + 1 + i]!,
-      })),
+    const found = await inProcesses(
+      [...steps, products],
+      how.quick ? 1 : 5,
+      how.note,
+      peers.map(({ round }) => round),
+    )
+    const beside = {
+      productTimes: found.cases[names.length]!.values,
+      peers: peers.map(({ attention, last }, i) => ({ ...last(), attention, times: found.others[i]! })),
     }
-    return names.flatMap((name, i) => rowsOf(name, times[i]!, peaks[i]!, measured, how)).concat(rateRow(measured, how))
+    const rows = names.flatMap((name, i) => rowsOf(name, found.cases[i]!, beside, how))
+    return [...rows, rateRow(beside, how)]
   },
 }
 
-interface Measured {
+/** What a step stands beside, round by round. */
+interface Beside {
   readonly productTimes: readonly number[]
   readonly peers: readonly (TorchStep & { readonly attention: Attention; readonly times: readonly number[] })[]
 }
 
-function rowsOf(
-  name: PlanName,
-  times: readonly number[],
-  peak: number,
-  measured: Measured,
-  { quick }: BenchRun,
-): Row[] {
+function rowsOf(name: PlanName, { values, peak }: Measured, beside: Beside, { quick }: BenchRun): Row[] {
   const config = configOf({ quick, plan: plans[name] })
   const factor = stepOperations(config) / weightOperations(config)
-  const ideal = measured.productTimes.map((time) => time * factor)
-  const step = { case: `${name} step`, value: median(times), unit: 's' }
+  const ideal = beside.productTimes.map((time) => time * factor)
+  const step = { case: `${name} step`, value: median(values), unit: 's' }
   const rows: Row[] = [
     {
       ...step,
       peer: 'its products alone',
-      ratio: medianRatio(ideal, times),
+      ratio: medianRatio(ideal, values),
       ...(!quick && { target: targets.products }),
     },
   ]
-  const peer = measured.peers.find(({ attention }) => attention === (name === 'softmax' ? 'softmax' : 'hedgehog'))
+  const peer = beside.peers.find(({ attention }) => attention === (name === 'softmax' ? 'softmax' : 'hedgehog'))
   if (peer)
     rows.push({
       ...step,
       peer: `PyTorch ${peer.version}`,
-      ratio: medianRatio(peer.times, times),
+      ratio: medianRatio(peer.times, values),
       target: targets.torch,
     })
   const memory = { case: `${name} peak memory`, value: peak / 1e9, unit: 'GB' }
@@ -79,7 +73,7 @@ function rowsOf(
   return rows
 }
 
-function rateRow({ productTimes }: Measured, { quick }: BenchRun): Row {
+function rateRow({ productTimes }: Beside, { quick }: BenchRun): Row {
   const operations = weightOperations(configOf({ quick, plan: plans.softmax }))
   return { case: 'matrix products of weights', value: operations / median(productTimes) / 1e9, unit: 'GFLOP/s' }
 }
@@ -94,14 +88,14 @@ function torchPeers({ quick, note }: BenchRun) {
     return []
   }
   return (['hedgehog', 'softmax'] as const).map((attention) => {
-    let last: TorchStep | undefined
+    let latest: TorchStep | undefined
     return {
       attention,
       async round() {
-        last = await torchStep(python, attention, last?.form)
-        return last.seconds
+        latest = await torchStep(python, attention, latest?.form)
+        return latest.seconds
       },
-      found: () => last!,
+      last: () => latest!,
     }
   })
 }

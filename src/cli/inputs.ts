@@ -1,7 +1,8 @@
 /** What commands share: reading models and text, opening an output folder, versions. */
 
-import { readdir, readFile } from 'node:fs/promises'
+import { access, constants, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { random } from '../base/random.ts'
 import { documentsOf, type Split } from '../io/corpus.ts'
@@ -63,9 +64,9 @@ export async function readSplits(
   return { train: split.train, validation: validation ?? split.validation, test: test ?? split.test }
 }
 
-/** Nine tenths to learn from; whole documents where there are enough, else runs of paragraphs of the text. */
+/** Nine tenths to learn from; whole documents where there are enough, else runs of paragraphs or of words. */
 function splitTexts(documents: readonly string[], seed: number): Split<string> {
-  const pieces = documents.length >= 20 ? documents : documents.flatMap((text) => text.split(/(?<=\n)(?=\S)/))
+  const pieces = documents.length >= leastPieces ? documents : documents.flatMap(runsOf)
   const order = random(seed).split('split').permutation(pieces.length)
   const held = Math.max(1, Math.floor(pieces.length / 20))
   const [test, validation] = [new Set(order.subarray(0, held)), new Set(order.subarray(held, 2 * held))]
@@ -76,8 +77,21 @@ function splitTexts(documents: readonly string[], seed: number): Split<string> {
   }
 }
 
+/** Pieces that a split needs, so that a twentieth is one of them. */
+const leastPieces = 20
+
+/** A text in runs of equal number of paragraphs, or of words where it has few paragraphs. */
+function runsOf(text: string): string[] {
+  const paragraphs = text.split(/(?<=\n)(?=\S)/)
+  const parts = paragraphs.length >= 2 * leastPieces ? paragraphs : text.split(/(?<=\s)(?=\S)/)
+  const size = Math.max(1, Math.floor(parts.length / (2 * leastPieces)))
+  return Array.from({ length: Math.ceil(parts.length / size) }, (_, i) =>
+    parts.slice(i * size, (i + 1) * size).join(''),
+  )
+}
+
 /**
- * A folder for results.
+ * Checks a folder for results; it is made by {@link makeFolder}.
  * @throws UsageError when it has files that are not of an interrupted job and `replace` is off.
  */
 export async function openOutput(path: string, options: { replace: boolean; own?: readonly string[] }): Promise<Sink> {
@@ -85,13 +99,40 @@ export async function openOutput(path: string, options: { replace: boolean; own?
     if (error.code === 'ENOENT') return []
     throw new UsageError(`--out: ${path}: ${error.code === 'ENOTDIR' ? 'is a file, want a folder' : error.message}`)
   })
-  const others = found.filter((name) => !options.own?.includes(name))
+  // What an ended process left half-written begins with a dot.
+  const others = found.filter((name) => !name.startsWith('.') && !options.own?.includes(name))
   if (others.length > 0 && !options.replace) {
     throw new UsageError(
-      `--out: ${path} is not empty (${others[0]}); choose another folder, or pass --force to replace its files`,
+      `--out: ${path} is not empty (${others[0]}); choose another folder, pass --resume to go on with an ` +
+        'interrupted job, or --force to replace its files',
     )
   }
   return folderSink(path)
+}
+
+/** Makes a folder that can be written to, before a long job begins. @throws Error naming it. */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true })
+    await access(path, constants.W_OK)
+  } catch (error) {
+    throw new Error(`${path}: cannot be written to: ${(error as Error).message}`, { cause: error })
+  }
+}
+
+/**
+ * Writes the files of a result together: an older result in the folder stays whole until all of the new one is on disk.
+ * @throws Error naming the file that could not be written; then nothing has changed.
+ */
+export async function writeTogether(path: string, write: (sink: Sink) => Promise<void>): Promise<void> {
+  const beside = join(path, '.new')
+  try {
+    await rm(beside, { recursive: true, force: true })
+    await write(folderSink(beside))
+    for (const file of await folderSource(beside).list()) await rename(join(beside, file), join(path, file))
+  } finally {
+    await rm(beside, { recursive: true, force: true })
+  }
 }
 
 /** Versions for reports. */

@@ -60,7 +60,6 @@ export const trainOptions = {
   decay: option('X', number({ from: 0 }), 'weight decay'),
   clip: option('X', rate, 'the largest norm of the gradient'),
   dropout: option('X', number({ from: 0, below: 1 }), 'the share of activations that are dropped'),
-  precision: option('NAME', oneOf('float32', 'float16'), 'numbers in matrix products: float32 or float16'),
   checkpointEvery: option('N', whole, 'steps between checkpoints'),
   evalEvery: option('N', whole, 'steps between evaluations'),
   device,

@@ -2,7 +2,7 @@
 
 import type { DistillLoss } from '../attention/distillation.ts'
 import type { MapName } from '../attention/featureMaps.ts'
-import type { NDArray, Params } from '../base/array.ts'
+import { floats, type NDArray, type Params } from '../base/array.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
 import { type FidelityOptions, fidelity, type HeadFidelity } from '../evaluate/fidelity.ts'
@@ -77,10 +77,12 @@ export function rowName(map: MapName): string {
 /**
  * Converts a model. Rows: `teacher`, `teacher-finetuned`, `untrained`, `hedgehog-distilled`, `hedgehog`, and for each
  * compared map `NAME-untrained` and `NAME`; all finetuned with one recipe on the same batches in the same order.
- * @throws RangeError for too little text; Interrupted when `signal` aborts; Error for a loss that is not finite.
+ * @throws RangeError for too little text or a teacher that is linear already; Interrupted when `signal` aborts; Error
+ * for a loss that is not finite.
  */
 export async function* convert(job: ConvertJob): Job<Conversion> {
   const { teacher, map } = job
+  checkJob(job)
   const entries: Entry[] = []
   const curves: StageCurve[] = []
   const own = rowName(map)
@@ -96,11 +98,11 @@ export async function* convert(job: ConvertJob): Job<Conversion> {
   const converted = yield* finetune(own, distilled.model)
   yield* note(own, converted.model, distilled.seconds + converted.seconds, 'student')
 
-  for (const other of job.compare) {
+  for (const other of comparedMaps(job)) {
     const swapped = linearize(teacher, other, random(job.seed).split(other))
-    yield* note(`${rowName(other)}-untrained`, swapped, 0, 'teacher')
-    const compared = yield* finetune(rowName(other), swapped)
-    yield* note(rowName(other), compared.model, compared.seconds, 'student')
+    yield* note(`${other}-untrained`, swapped, 0, 'teacher')
+    const compared = yield* finetune(other, swapped)
+    yield* note(other, compared.model, compared.seconds, 'student')
   }
   return { model: converted.model, entries, curves }
 
@@ -108,7 +110,12 @@ export async function* convert(job: ConvertJob): Job<Conversion> {
   async function* note(name: string, model: Model, seconds: number, stream?: FidelityOptions['stream']): Job<void> {
     const forward = createForward(job.device, model.config)
     const blocks = [...heldOut(job.testTokens, job.finetune)]
-    const score = yield* scoreJob(forward, model.params, blocks, { phase: `score ${name}`, clock: job.clock })
+    const { clock, signal } = job
+    const score = yield* scoreJob(forward, model.params, blocks, {
+      phase: `score ${name}`,
+      clock,
+      ...(signal && { signal }),
+    })
     await forward.dispose()
     const ids = fidelityIds(job)
     const heads = stream ? await fidelity(job.device, teacher, model, ids, { stream }) : undefined
@@ -119,20 +126,23 @@ export async function* convert(job: ConvertJob): Job<Conversion> {
     if (!Object.keys(model.params).some(isMapPath) || job.distill.steps === 0) return { model, seconds: 0 }
     const objective = createDistillation(job.device, model.config, { loss: job.distill.loss })
     const validation = [...heldOut(job.validationTokens, job.distill)].slice(0, validationBatches)
-    const trained = yield* stage(name, 'distill', (run) =>
-      train(objective, model.params, {
-        ...run,
-        ...stepOptions(job.distill),
-        batches: batches(job.trainTokens, job.distill),
-        trains: isMapPath,
-        validate: {
-          every: job.distill.validateEvery ?? job.distill.steps,
-          loss: (params: Params) => objective.measure(params, validation),
-        },
-      }),
-    )
-    await objective.dispose()
-    return { model: { ...model, params: trained.params }, seconds: trained.seconds }
+    try {
+      const trained = yield* stage(name, 'distill', (run) =>
+        train(objective, model.params, {
+          ...run,
+          ...stepOptions(job.distill),
+          batches: batches(job.trainTokens, job.distill),
+          trains: isMapPath,
+          validate: {
+            every: job.distill.validateEvery ?? job.distill.steps,
+            loss: (params: Params) => objective.measure(params, validation),
+          },
+        }),
+      )
+      return { model: { ...model, params: trained.params }, seconds: trained.seconds }
+    } finally {
+      await objective.dispose()
+    }
   }
 
   async function* finetune(name: string, model: Model): Job<Stage> {
@@ -159,8 +169,45 @@ export async function* convert(job: ConvertJob): Job<Conversion> {
       }),
     })
     curves.push({ name, phase, points: trained.curve })
-    return trained
+    return { ...trained, params: copied(trained.params) }
   }
+}
+
+/** The maps that are compared, each once and without the one converted to, whose rows are there anyway. */
+export function comparedMaps({ map, compare }: Pick<ConvertJob, 'map' | 'compare'>): MapName[] {
+  return [...new Set(compare)].filter((other) => other !== map)
+}
+
+/**
+ * Finds what would else fail only after minutes of work.
+ * @throws RangeError for too little text, or a teacher that is linear already.
+ */
+export function checkJob(job: ConvertJob): void {
+  const layer = job.teacher.config.attention.findIndex(({ kind }) => kind !== 'softmax')
+  if (layer >= 0)
+    throw new RangeError(`convert: layer ${layer} of the model is not softmax attention; want a Transformer`)
+  const parts = [
+    ['training', () => batches(job.trainTokens, job.finetune)],
+    ['validation', () => heldOut(job.validationTokens, job.finetune)],
+    ['test', () => heldOut(job.testTokens, job.finetune)],
+  ] as const
+  for (const [name, open] of parts) {
+    try {
+      open()
+    } catch (error) {
+      throw new RangeError(`convert: ${name} text: ${(error as Error).message}`, { cause: error })
+    }
+  }
+}
+
+/** Arrays of their own, so that gradients and moments of a finished stage are not kept alive. */
+function copied(params: Params): Params {
+  return Object.fromEntries(
+    Object.entries(params).map(([path, array]) => {
+      const isView = array.data.byteLength < array.data.buffer.byteLength
+      return [path, isView ? floats(array.shape, array.data.slice()) : array]
+    }),
+  )
 }
 
 type StageRun = Pick<TrainOptions, 'phase' | 'clock' | 'signal' | 'resume' | 'checkpoint'>

@@ -7,7 +7,7 @@ import { layerWeights } from '../evaluate/fidelity.ts'
 import type { Model } from '../models/model.ts'
 import { countParams } from '../nn/params.ts'
 import type { AttentionMap, HeadScore, Report, Row, WeightCurve } from '../report/types.ts'
-import { type Conversion, type ConvertJob, type Entry, rowName } from './convert.ts'
+import { type Conversion, type ConvertJob, comparedMaps, type Entry, rowName } from './convert.ts'
 import { linearize } from './linearize.ts'
 
 /** What a report says of the run itself. */
@@ -122,7 +122,7 @@ async function weightCurves(
   const swapped = (map: MapName) => linearize(job.teacher, map, random(job.seed).split(map))
   const students: [string, Model][] = [
     [`${rowName(job.map)}-distilled`, modelOf(conversion, `${rowName(job.map)}-distilled`)],
-    ...job.compare.map((map): [string, Model] => [`${rowName(map)}-untrained`, swapped(map)]),
+    ...comparedMaps(job).map((map): [string, Model] => [`${map}-untrained`, swapped(map)]),
   ]
   const found: { name: string; at: Awaited<ReturnType<typeof weightsByHead>> }[] = []
   for (const [name, model] of students) found.push({ name, at: await weightsByHead(job, model, tokens) })

@@ -19,23 +19,25 @@ export function perplexity(forward: Forward, params: Params, batches: readonly B
   return finish(scoreJob(forward, params, batches, { phase: 'score', clock: () => 0 }))
 }
 
-/** {@link perplexity} with progress. */
+/** {@link perplexity} with progress. @throws the reason of `signal` when that aborts; Error for a loss that is no number. */
 export async function* scoreJob(
   forward: Forward,
   params: Params,
   batches: readonly Batch[],
-  { phase, clock }: { readonly phase: string; readonly clock: () => number },
+  { phase, clock, signal }: { readonly phase: string; readonly clock: () => number; readonly signal?: AbortSignal },
 ): Job<Score> {
   const began = clock()
   let total = 0
   let tokens = 0
   for (const [i, { ids, labels }] of batches.entries()) {
+    signal?.throwIfAborted()
     const losses = await forward.losses(params, await forward.hidden(params, ids), labels)
     labels.data.forEach((label, row) => {
       if (label < 0) return
       total += losses[row]!
       tokens += 1
     })
+    if (Number.isNaN(total)) throw new Error(`${phase}: batch ${i + 1}: the loss is not a number; check the weights`)
     const metrics = { perplexity: Math.exp(total / tokens) }
     yield { phase, step: i + 1, steps: batches.length, seconds: clock() - began, tokens, metrics }
   }

@@ -4,7 +4,7 @@ import type { FloatArray } from '../base/array.ts'
 import type { Sink, Source } from '../io/files.ts'
 import { checkFinite, openCheckpoint, type StoredDType, writeSafetensors } from '../io/safetensors.ts'
 import { checkParams, familyOf, readConfig } from './families.ts'
-import type { Json, Model } from './model.ts'
+import type { Json, Model, ModelConfig } from './model.ts'
 
 /**
  * Reads a model; weights are read one by one, by range.
@@ -12,7 +12,7 @@ import type { Json, Model } from './model.ts'
  * weight that is not a finite number.
  */
 export async function loadModel(source: Source): Promise<Model> {
-  const config = readConfig(await readJson(source, 'config.json'))
+  const config = await loadConfig(source)
   const family = familyOf(config)
   const checkpoint = await openCheckpoint(source)
   const stored = new Map<string, string>()
@@ -28,6 +28,17 @@ export async function loadModel(source: Source): Promise<Model> {
     checkFinite(`${source.name}: ${name}`, params[path])
   }
   return { config, params }
+}
+
+/** The config of a folder, or of another file than config.json. @throws Error naming the file and the key at fault. */
+export async function loadConfig(source: Source, path = 'config.json'): Promise<ModelConfig> {
+  const json = await readJson(source, path)
+  try {
+    return readConfig(json)
+  } catch (error) {
+    const message = (error as Error).message.replace(/^config\.json: /, '')
+    throw new Error(`${source.name}: ${path}: ${message}`, { cause: error })
+  }
 }
 
 /** Options of {@link saveModel}. */

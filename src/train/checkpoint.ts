@@ -34,7 +34,10 @@ export async function loadCheckpoint(source: Source, path: string): Promise<Chec
     const slot = name.slice(0, name.indexOf('/'))
     slots[slot] ??= below(`slots/${slot}/`, arrays)
   }
-  return { state: { ...JSON.parse(state), params: below('params/', arrays), slots }, fingerprint }
+  return {
+    state: { ...(parsed(state) as Omit<TrainState, 'params' | 'slots'>), params: below('params/', arrays), slots },
+    fingerprint,
+  }
 }
 
 /**
@@ -43,9 +46,38 @@ export async function loadCheckpoint(source: Source, path: string): Promise<Chec
  */
 export async function resumeFrom(source: Source, path: string, fingerprint: string): Promise<TrainState> {
   const checkpoint = await loadCheckpoint(source, path)
-  if (checkpoint.fingerprint === fingerprint) return checkpoint.state
+  checkFingerprint(source.name, path, checkpoint.fingerprint, fingerprint)
+  return checkpoint.state
+}
+
+/** @throws Error naming the settings that differ between the job that wrote a file and this one. */
+export function checkFingerprint(where: string, path: string, was: string, now: string): void {
+  if (was === now) return
   throw new Error(
-    `${source.name}: ${path}: was written by a job with other settings (${checkpoint.fingerprint}), ` +
-      `want ${fingerprint}; resume with the same options or start anew in another folder`,
+    `${where}: ${path}: was written by a job with other settings: ${differences(parsed(was), parsed(now)).join(', ')}; ` +
+      'resume with the same options and data, or start anew in another folder',
   )
+}
+
+function parsed(text: string): object {
+  try {
+    return Object(JSON.parse(text))
+  } catch {
+    throw new Error('checkpoint: its metadata is damaged; start anew')
+  }
+}
+
+/** Which settings differ, e.g. `recipe.steps was 100, now 200`. */
+function differences(was: object, now: object, prefix = ''): string[] {
+  const [old, own] = [was, now] as Record<string, unknown>[] as [Record<string, unknown>, Record<string, unknown>]
+  return [...new Set([...Object.keys(was), ...Object.keys(now)])].flatMap((key) => {
+    const [before, after] = [old[key], own[key]]
+    if (JSON.stringify(before) === JSON.stringify(after)) return []
+    if (isRecord(before) && isRecord(after)) return differences(before, after, `${prefix}${key}.`)
+    return [`${prefix}${key} was ${JSON.stringify(before)}, now ${JSON.stringify(after)}`]
+  })
+}
+
+function isRecord(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -32,6 +32,8 @@ export interface TrainState {
   readonly schedule: ScheduleState
   readonly data: unknown
   readonly curve: readonly CurvePoint[]
+  /** Counted tokens so far. */
+  readonly tokens: number
   readonly seconds: number
 }
 
@@ -78,8 +80,8 @@ export interface Trained {
 
 /**
  * Trains parameters on an objective. The parameters that come in stay as they are.
- * @throws Interrupted after a checkpoint when `signal` aborts; Error naming the step for a loss or gradient that is
- * not finite.
+ * @throws Interrupted after a checkpoint when `signal` aborts; Error naming phase and step for a loss, gradient or
+ * held-out loss that is not finite.
  */
 export async function* train(objective: Objective, initial: Params, options: TrainOptions): Job<Trained> {
   const { phase, steps, batches, optimizer, accumulate = 1, validate, checkpoint, resume, clock, seed = 0 } = options
@@ -88,7 +90,7 @@ export async function* train(objective: Objective, initial: Params, options: Tra
   const curve: CurvePoint[] = [...(resume?.curve ?? [])]
   const began = clock() - (resume?.seconds ?? 0)
   let scheduleState = resume?.schedule ?? scheduleStart
-  let tokens = 0
+  let tokens = resume?.tokens ?? 0
   let step = resume?.step ?? 0
   if (resume) batches.restore(resume.data)
   const state = (): TrainState => ({
@@ -98,6 +100,7 @@ export async function* train(objective: Objective, initial: Params, options: Tra
     schedule: scheduleState,
     data: batches.state(),
     curve,
+    tokens,
     seconds: clock() - began,
   })
 
@@ -107,13 +110,13 @@ export async function* train(objective: Objective, initial: Params, options: Tra
       throw new Interrupted(`${phase}: stopped after step ${step} of ${steps}`)
     }
     const learningRate = options.learningRate * schedule.ratio(step, steps, options.scheduleOptions, scheduleState)
-    const found = await oneStep(learningRate)
+    const found = await named(step + 1, () => oneStep(learningRate))
     step += 1
     tokens += found.tokens
     const last = step === steps || clock() - began >= (options.maxSeconds ?? Number.POSITIVE_INFINITY)
     let validationLoss: number | undefined
     if (validate && (step % validate.every === 0 || last)) {
-      validationLoss = await validate.loss(params)
+      validationLoss = await named(step, () => heldOutLoss(validate.loss))
       scheduleState = schedule.observe(scheduleState, validationLoss, options.scheduleOptions)
     }
     curve.push({ step, loss: found.loss, ...(validationLoss !== undefined && { validationLoss }) })
@@ -139,17 +142,28 @@ export async function* train(objective: Objective, initial: Params, options: Tra
     const parts = Array.from({ length: accumulate }, () => batches.next())
     // Divided once by the tokens of the whole step, so that unequal batches weigh by their tokens.
     const counted = parts.reduce((total, { labels }) => total + countLabels(labels.data), 0)
+    let loss = 0
+    for (const [i, batch] of parts.entries()) {
+      const rng = random(seed).split('dropout').split(step).split(i)
+      loss += await objective.accumulate(params, grads, batch, { tokenWeight: 1 / counted, fresh: i === 0, rng })
+    }
+    const { norm, gradScale } = clip(grads, { maxNorm: options.clip ?? 1 }, memory)
+    optimizer.step({ params, grads, slots, step: step + 1, learningRate, gradScale }, memory)
+    return { loss, norm, tokens: counted }
+  }
+
+  async function heldOutLoss(measure: (params: Params) => Promise<number>): Promise<number> {
+    const loss = await measure(params)
+    if (Number.isFinite(loss)) return loss
+    throw new Error(`held-out loss: got ${loss}; lower the learning rate`)
+  }
+
+  /** Says in what phase and step something failed. */
+  async function named<T>(at: number, run: () => Promise<T>): Promise<T> {
     try {
-      let loss = 0
-      for (const [i, batch] of parts.entries()) {
-        const rng = random(seed).split('dropout').split(step).split(i)
-        loss += await objective.accumulate(params, grads, batch, { tokenWeight: 1 / counted, fresh: i === 0, rng })
-      }
-      const { norm, gradScale } = clip(grads, { maxNorm: options.clip ?? 1 }, memory)
-      optimizer.step({ params, grads, slots, step: step + 1, learningRate, gradScale }, memory)
-      return { loss, norm, tokens: counted }
+      return await run()
     } catch (error) {
-      throw new Error(`${phase}: step ${step + 1}: ${(error as Error).message}`, { cause: error })
+      throw new Error(`${phase}: step ${at}: ${(error as Error).message}`, { cause: error })
     }
   }
 }

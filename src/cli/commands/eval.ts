@@ -19,7 +19,8 @@ export const run: Run<typeof evalOptions, 'model'> = async (context, { model: pa
   const device = await openDevice(options.device as 'cpu')
   const forward = createForward(device, model.config)
   const blocks = [...heldOut(tokens, { length, batch })]
-  const score = await context.run(scoreJob(forward, model.params, blocks, { phase: 'score', clock }))
+  const { signal } = context
+  const score = await context.run(scoreJob(forward, model.params, blocks, { phase: 'score', clock, signal }))
   await forward.dispose()
   const { perplexity, loss } = score
   return {

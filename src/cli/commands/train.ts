@@ -1,24 +1,23 @@
 /** `hedgehog train`: a model from scratch on text files. */
 
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { Interrupted, UsageError } from '../../base/errors.ts'
 import { formatSeconds } from '../../base/format.ts'
 import { random } from '../../base/random.ts'
 import { encodeDocuments } from '../../io/batches.ts'
 import { trainBpe } from '../../io/bpe.ts'
 import { type Tokenizer, tokenizerFrom } from '../../io/tokenizer.ts'
-import { newModel, readConfig } from '../../models/families.ts'
-import { saveModel, writeJson } from '../../models/folder.ts'
+import { newModel } from '../../models/families.ts'
+import { loadConfig, readJson, saveModel, writeJson } from '../../models/folder.ts'
 import { gpt2 } from '../../models/gpt2.ts'
-import type { Json, ModelConfig } from '../../models/model.ts'
+import type { ModelConfig } from '../../models/model.ts'
 import { countParams } from '../../nn/params.ts'
 import { openDevice } from '../../node/device.ts'
 import { folderSource } from '../../node/files.ts'
 import { resumeFrom, saveCheckpoint } from '../../train/checkpoint.ts'
 import { fingerprintOf, type Recipe, trainOnText } from '../../train/pretrain.ts'
 import type { Run } from '../command.ts'
-import { clock, openOutput, readTexts } from '../inputs.ts'
+import { clock, makeFolder, openOutput, readTexts, writeTogether } from '../inputs.ts'
 import type { Values } from '../options.ts'
 import type { trainOptions } from '../optionTables.ts'
 
@@ -29,6 +28,7 @@ const ownFiles = [checkpointFile, 'tokenizer.json', 'training.json', 'model.safe
 
 export const run: Run<typeof trainOptions> = async (context, _args, options) => {
   const { out } = options
+  if (options.resume) await checkResumable(out)
   const sink = await openOutput(out, { replace: options.force, own: options.resume ? ownFiles : [] })
   const texts = await readTexts(options.data)
   const heldOutTexts = options.validation ? await readTexts([options.validation]) : []
@@ -45,7 +45,7 @@ export const run: Run<typeof trainOptions> = async (context, _args, options) => 
   }
   const fingerprint = fingerprintOf(task)
   const resume = options.resume ? await resumeFrom(folderSource(out), checkpointFile, fingerprint) : undefined
-  await writeJson(sink, 'tokenizer.json', tokenizer.json)
+  await makeFolder(out)
   const trained = await context
     .run(
       trainOnText(task, {
@@ -65,7 +65,6 @@ export const run: Run<typeof trainOptions> = async (context, _args, options) => 
       const again = options.resume ? context.commandLine : `${context.commandLine} --resume`
       throw new Interrupted(`${error.message}; saved in ${join(out, checkpointFile)}; go on with: ${again}`)
     })
-  await saveModel(sink, { config, params: trained.params }, { tokenizer: tokenizer.json })
   const last = trained.curve.at(-1)
   const value = {
     out,
@@ -76,26 +75,32 @@ export const run: Run<typeof trainOptions> = async (context, _args, options) => 
     loss: last?.loss,
     validationLoss: last?.validationLoss,
   }
-  await writeJson(sink, 'training.json', {
-    command: context.commandLine,
-    seed: context.seed,
-    recipe,
-    ...value,
-    curve: trained.curve,
+  const { commandLine: command, seed } = context
+  await writeTogether(out, async (result) => {
+    await saveModel(result, { config, params: trained.params }, { tokenizer: tokenizer.json })
+    await writeJson(result, 'training.json', { command, seed, recipe, ...value, curve: trained.curve })
   })
   const held = last?.validationLoss === undefined ? '' : `, held-out loss ${last.validationLoss.toFixed(4)}`
   return { value, text: `${out}: ${trained.step} steps in ${formatSeconds(trained.seconds)}${held}` }
 }
 
-async function openTokenizer(options: Options, texts: readonly string[]): Promise<Tokenizer> {
-  const stored = options.tokenizer ?? (options.resume ? join(options.out, 'tokenizer.json') : undefined)
-  if (stored) return tokenizerFrom(await jsonFile(stored), stored)
-  return tokenizerFrom(trainBpe(texts, { vocabSize: options.vocab ?? 4096 }))
+async function checkResumable(out: string): Promise<void> {
+  const files = await folderSource(out)
+    .list()
+    .catch((): readonly string[] => [])
+  if (files.includes(checkpointFile)) return
+  throw new UsageError(`--resume: ${out} has no ${checkpointFile} to go on from; leave out --resume to begin`)
+}
+
+/** The tokenizer that is given, else one of the text: learning it again for --resume gives the same. */
+async function openTokenizer({ tokenizer: path, vocab }: Options, texts: readonly string[]): Promise<Tokenizer> {
+  if (path) return tokenizerFrom(await readJson(folderSource(dirname(path)), basename(path)), path)
+  return tokenizerFrom(trainBpe(texts, { vocabSize: vocab ?? 4096 }))
 }
 
 async function openConfig(options: Options, vocab: number): Promise<ModelConfig> {
   if (options.config) {
-    const config = readConfig((await jsonFile(options.config)) as Json)
+    const config = await loadConfig(folderSource(dirname(options.config)), basename(options.config))
     if (config.vocab < vocab) {
       throw new UsageError(
         `--config: ${options.config}: vocab_size is ${config.vocab}, the tokenizer has ${vocab} tokens`,
@@ -126,16 +131,5 @@ function recipeOf(options: Options, config: ModelConfig, seed: number): Recipe {
     clip: options.clip ?? 1,
     dropout: options.dropout ?? 0,
     validateEvery: options.evalEvery ?? Math.ceil(steps / 10),
-  }
-}
-
-async function jsonFile(path: string): Promise<unknown> {
-  const text = await readFile(path, 'utf8').catch(() => {
-    throw new Error(`${path}: no such file`)
-  })
-  try {
-    return JSON.parse(text)
-  } catch {
-    throw new Error(`${path}: is not JSON`)
   }
 }

@@ -10,7 +10,7 @@ const device = withDefault(option('NAME', oneOf('cpu', 'webgpu'), 'where to comp
 const data = many(option('FILE', path, 'text to learn from: text, JSON lines or source files'))
 const validation = option('FILE', path, 'held-out text to choose the best step by; else a part of --data')
 const test = option('FILE', path, 'held-out text for the scores in the report; else a part of --data')
-const length = option('N', whole, 'tokens in a sequence')
+const length = option('N', whole, 'tokens in a sequence (256, or what the model can)')
 const batch = option('N', whole, 'sequences in a batch')
 
 /** Options of `hedgehog convert`. */
@@ -18,9 +18,9 @@ export const convertOptions = {
   data: required(data),
   validation,
   test,
-  map: option('NAME', anyText, 'the feature map, hedgehog where not given'),
-  compare: option('MAPS', listOf(anyText), 'other maps to convert to for the report, e.g. elu,t2r'),
-  out: option('DIR', path, 'where the converted model and the report are written'),
+  map: option('NAME', anyText, 'the feature map (hedgehog)'),
+  compare: option('MAPS', listOf(anyText), 'maps to convert to beside it, for the report (t2r,elu)'),
+  out: option('DIR', path, 'where the model and the report are written (NAME-linear)'),
   force: flag('write into a folder that is not empty'),
   length,
   batch,

@@ -1,0 +1,5 @@
+/** The library with what only Node has: the engine's devices and folders on disk. */
+
+export * from '../index.ts'
+export { type DeviceOptions, deviceNames, openDevice } from './device.ts'
+export { folderSink, folderSource } from './files.ts'

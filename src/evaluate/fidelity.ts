@@ -155,7 +155,7 @@ const sampledQueries = 32
 /** Mean Spearman correlation per head, over queries spread over the later three quarters of each sequence. */
 function monotonicity({ student, scores }: LayerWeights): number[] {
   const [b, h, l] = student.shape as readonly [number, number, number]
-  const first = Math.max(2, Math.floor(l / 4))
+  const first = Math.min(Math.max(2, Math.floor(l / 4)), l - 1)
   const count = Math.min(sampledQueries, l - first)
   return Array.from({ length: h }, (_, head) => {
     let total = 0

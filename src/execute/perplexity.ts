@@ -1,6 +1,7 @@
 /** Perplexity: how well a model predicts held-out text. */
 
 import type { Params } from '../base/array.ts'
+import { Interrupted } from '../base/errors.ts'
 import { finish, type Job } from '../base/progress.ts'
 import type { Forward } from './forward.ts'
 import type { Batch } from './objective.ts'
@@ -19,7 +20,7 @@ export function perplexity(forward: Forward, params: Params, batches: readonly B
   return finish(scoreJob(forward, params, batches, { phase: 'score', clock: () => 0 }))
 }
 
-/** {@link perplexity} with progress. @throws the reason of `signal` when that aborts; Error for a loss that is no number. */
+/** {@link perplexity} with progress. @throws Interrupted when `signal` aborts; Error for a loss that is no number. */
 export async function* scoreJob(
   forward: Forward,
   params: Params,
@@ -30,7 +31,7 @@ export async function* scoreJob(
   let total = 0
   let tokens = 0
   for (const [i, { ids, labels }] of batches.entries()) {
-    signal?.throwIfAborted()
+    if (signal?.aborted) throw new Interrupted(`${phase}: stopped after batch ${i} of ${batches.length}`)
     const losses = await forward.losses(params, await forward.hidden(params, ids), labels)
     labels.data.forEach((label, row) => {
       if (label < 0) return

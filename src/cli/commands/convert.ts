@@ -44,8 +44,7 @@ export const run: Run<typeof convertOptions, 'model'> = async (context, { model:
   const conversion = await context.run(convert({ ...job, store })).catch((error: unknown) => {
     if (!(error instanceof Interrupted)) throw error
     const again = options.resume ? context.commandLine : `${context.commandLine} --resume`
-    const stopped = error === context.signal.reason ? 'convert: stopped between two stages' : error.message
-    throw new Interrupted(`${stopped}; saved in ${join(out, workFolder)}; go on with: ${again}`)
+    throw new Interrupted(`${error.message}; saved in ${join(out, workFolder)}; go on with: ${again}`)
   })
   const facts = {
     name: basename(resolve(path)),

@@ -1,0 +1,390 @@
+/** The commands as a person meets them: a whole story, wrong input of every kind, Ctrl-C, and a full disk. */
+
+import assert from 'node:assert/strict'
+import { execFileSync, spawn } from 'node:child_process'
+import { EventEmitter } from 'node:events'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { floats, type Params } from '../../src/base/array.ts'
+import { random } from '../../src/base/random.ts'
+import { commands } from '../../src/cli/commands.ts'
+import { runCommandLine } from '../../src/cli/program.ts'
+import { openSafetensors, writeSafetensors } from '../../src/io/safetensors.ts'
+import { loadModel } from '../../src/models/folder.ts'
+import { folderSink, folderSource } from '../../src/node/files.ts'
+
+const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+let folder = ''
+const at = (...parts: readonly string[]) => join(folder, ...parts)
+
+/** Runs a command line here; `see` gets each progress record and a way to press Ctrl-C. */
+async function hedgehog(
+  argv: readonly string[],
+  see?: (record: Record<string, unknown>, interrupt: () => void) => void,
+) {
+  const signals = new EventEmitter()
+  const written = { out: '', err: '' }
+  const write = (text: string) => {
+    written.out += text
+    if (see && text.startsWith('{')) see(JSON.parse(text), () => signals.emit('SIGINT'))
+  }
+  const code = await runCommandLine([...argv], commands, {
+    out: { write },
+    err: { write: (text) => (written.err += text) },
+    env: {},
+    signals,
+    version: '1.2.3',
+    now: () => 0,
+    memory: () => 0,
+    exit: () => {},
+  })
+  return { code, ...written, last: written.out.trimEnd().split('\n').at(-1)! }
+}
+
+async function succeeds(argv: readonly string[]) {
+  const found = await hedgehog(argv)
+  assert.equal(found.code, 0, found.err)
+  return found
+}
+
+/** One clear line, no stack, the exit code. */
+async function fails(argv: readonly string[], code: number, message: RegExp): Promise<void> {
+  const found = await hedgehog(argv)
+  assert.match(found.err, message)
+  assert.match(found.err, /^hedgehog: [^\n]{10,}\n$/)
+  assert.doesNotMatch(found.err, /\n {4}at |undefined|\[object|Cannot read/)
+  assert.equal(found.code, code)
+  assert.equal(found.out, '')
+}
+
+/** The files of a folder and what they hold; none where there is no folder. */
+async function contents(path: string): Promise<Record<string, string>> {
+  const names = await readdir(path, { recursive: true, withFileTypes: true }).catch(() => [])
+  const files = names.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
+  const texts = files.map(async (file) => [file.slice(path.length + 1), await readFile(file, 'latin1')] as const)
+  return Object.fromEntries(await Promise.all(texts))
+}
+
+const weights = async (path: string) => await readFile(join(path, 'model.safetensors'), 'latin1')
+
+const tiny = '--layers 1 --width 8 --heads 2 --length 16 --vocab 270 --batch 2 --lr 0.01'.split(' ')
+const small = '--length 8 --batch 2 --distill-steps 3 --finetune-steps 2 --compare elu'.split(' ')
+
+const trainInto = (out: string, ...more: readonly string[]) => [
+  ...['train', '--data', at('text.txt'), '--out', at(out), ...tiny, '--steps', '6', ...more],
+]
+const convertInto = (out: string, ...more: readonly string[]) => [
+  ...['convert', at('model'), '--data', at('text.txt'), '--out', at(out), ...small, ...more],
+]
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'hedgehog-jobs-'))
+  const rng = random(1)
+  const words = 'the old house stands near a quiet river and its door is green'.split(' ')
+  const line = () => Array.from({ length: 9 }, () => words[rng.integer(words.length)]).join(' ')
+  await writeFile(at('text.txt'), `${Array.from({ length: 60 }, line).join('\n')}\n`)
+  await succeeds(trainInto('model', '--validation', at('text.txt')))
+})
+after(() => rm(folder, { recursive: true, force: true }))
+
+test('train, eval, convert and generate work one after the other, and leave nothing but results', async () => {
+  const result = ['config.json', 'model.safetensors', 'tokenizer.json']
+  assert.deepEqual(Object.keys(await contents(at('model'))).sort(), [
+    'checkpoint.safetensors',
+    ...result,
+    'training.json',
+  ])
+  const training = JSON.parse(await readFile(at('model/training.json'), 'utf8'))
+  assert.deepEqual([training.steps, training.curve.length], [6, 6])
+  assert.ok(Number.isFinite(training.validationLoss))
+  const score = async (model: string) =>
+    JSON.parse((await succeeds(['eval', at(model), '--data', at('text.txt'), '--json'])).last)
+  const before = await score('model')
+  assert.ok(Math.abs(before.loss - training.validationLoss) < 1e-4, 'train and eval measure the same')
+  const { last, out } = await succeeds(convertInto('story', '--json'))
+  const report = JSON.parse(last)
+  assert.deepEqual(Object.keys(await contents(at('story'))).sort(), [
+    ...['config.json', 'model.safetensors', 'report.html', 'report.json', 'tokenizer.json'],
+  ])
+  assert.deepEqual(
+    report.rows.map(({ name }: { name: string }) => name),
+    ['teacher', 'teacher-finetuned', 'untrained', 'hedgehog-distilled', 'hedgehog', 'elu-untrained', 'elu'],
+  )
+  for (const record of out.trimEnd().split('\n')) JSON.parse(record)
+  assert.ok((await score('story')).perplexity > 1)
+  const { out: written } = await succeeds(['generate', at('story'), '--prompt', 'the', '--tokens', '4'])
+  assert.match(written, /^the/)
+})
+
+describe('wrong usage ends with 2 and one line', () => {
+  const cases: readonly [string, () => readonly string[], RegExp][] = [
+    ['an unknown command', () => ['convrt', 'x'], /unknown command 'convrt'; did you mean convert/],
+    ['an unknown option', () => trainInto('no', '--stepz', '3'), /unknown option '--stepz'/],
+    ['an option that is gone', () => trainInto('no', '--precision', 'float32'), /unknown option '--precision'/],
+    ['an unknown map', () => convertInto('no', '--map', 'nope'), /--map: .*nope, want one of hedgehog, /],
+    ['an unknown map to compare', () => convertInto('no', '--compare', 'elu,nope'), /--compare: .*nope/],
+    [
+      'a width that heads do not divide',
+      () => trainInto('no', '--width', '9'),
+      /--width: got 9, want a multiple of --heads 2/,
+    ],
+    [
+      'a length past the model: convert',
+      () => convertInto('no', '--length', '17'),
+      /--length: got 17, want at most the model's 16/,
+    ],
+    [
+      'a length past the model: eval',
+      () => ['eval', at('model'), '--data', at('text.txt'), '--length', '17'],
+      /--length: got 17/,
+    ],
+    [
+      'a length past the model: train',
+      () => trainInto('no', '--config', at('model/config.json'), '--length', '17'),
+      /--length: got 17/,
+    ],
+    ['a folder with files: train', () => trainInto('model'), /--out: .*model is not empty .*--resume.*--force/],
+    ['a folder with files: convert', () => convertInto('bare'), /--out: .*bare is not empty \(notes\.txt\)/],
+    ['a file in place of the folder', () => convertInto('text.txt'), /--out: .*text\.txt: is a file, want a folder/],
+    ['the model itself as the folder', () => convertInto('model', '--force'), /is the model that is converted/],
+    [
+      'nothing to resume: train',
+      () => trainInto('no', '--resume'),
+      /--resume: .*no has no checkpoint\.safetensors to go on/,
+    ],
+    ['nothing to resume: convert', () => convertInto('no', '--resume'), /--resume: .*no has no interrupted conversion/],
+    ['nothing to resume in a result', () => convertInto('bare', '--resume'), /--resume: .*bare has no interrupted/],
+  ]
+  before(async () => {
+    await mkdir(at('bare'))
+    await writeFile(at('bare/notes.txt'), 'mine')
+  })
+  for (const [what, argv, message] of cases) {
+    test(what, async () => {
+      await fails(argv(), 2, message)
+      assert.deepEqual(await contents(at('no')), {})
+      assert.deepEqual(await contents(at('bare')), { 'notes.txt': 'mine' })
+    })
+  }
+})
+
+describe('a model that is broken ends with 1 and one line that names what is wrong', () => {
+  const model = () => at('broken')
+  const edit = async (change: (params: Record<string, Params[string]>) => void) => {
+    const source = folderSource(model())
+    const { names, tensor } = await openSafetensors(source, 'model.safetensors')
+    const params: Record<string, Params[string]> = {}
+    for (const name of names) params[name] = await tensor(name)
+    change(params)
+    await writeSafetensors(folderSink(model()), 'model.safetensors', params)
+  }
+  const editJson = async (file: string, change: object) => {
+    const json = JSON.parse(await readFile(join(model(), file), 'utf8'))
+    await writeFile(join(model(), file), JSON.stringify({ ...json, ...change }))
+  }
+  const file = (name: string) => join(model(), name)
+  const cases: readonly [string, () => Promise<unknown>, RegExp][] = [
+    ['no folder', () => rm(model(), { recursive: true }), /broken: no such folder/],
+    ['no weights', () => rm(file('model.safetensors')), /broken: has neither model\.safetensors nor/],
+    ['weights cut off', () => truncate(file('model.safetensors'), 900), /broken\/model\.safetensors: .*cut off/],
+    ['weights of no byte', () => truncate(file('model.safetensors'), 0), /got 0 bytes.*cut off/],
+    ['no config', () => rm(file('config.json')), /broken: has no file config\.json/],
+    [
+      'a config that is no JSON',
+      () => writeFile(file('config.json'), '{"n_embd"'),
+      /broken: config\.json: is not JSON/,
+    ],
+    ['a config that is a list', () => writeFile(file('config.json'), '[]'), /config\.json: want a JSON object/],
+    [
+      'an unknown family',
+      () => editJson('config.json', { model_type: 'mamba' }),
+      /broken: config\.json: model_type: got "mamba", want one of gpt2/,
+    ],
+    [
+      'a config without width',
+      () => editJson('config.json', { n_embd: null }),
+      /config\.json: n_embd: got null, want a whole number/,
+    ],
+    [
+      'an unknown map',
+      () => editJson('config.json', { hedgehog: { attention: [{ kind: 'linear', map: 'x' }] } }),
+      /broken: config\.json: hedgehog\.attention\[0\]: got feature map x/,
+    ],
+    [
+      'tensors missing',
+      () => edit((params) => delete params['ln_f.bias']),
+      /tensors do not fit config\.json: missing ln_f\.bias/,
+    ],
+    ['tensors of another model', () => edit((params) => (params['h.7.x'] = floats([1]))), /not of this model h\.7\.x/],
+    [
+      'a tensor of another shape',
+      () => edit((params) => (params['ln_f.bias'] = floats([3]))),
+      /of another shape ln_f\.bias is \[3\], want \[8\]/,
+    ],
+    [
+      'a weight that is no number',
+      () => edit((params) => (params['ln_f.bias']!.data[2] = Number.NaN)),
+      /broken: ln_f\.bias: value 2 is NaN/,
+    ],
+    ['no tokenizer', () => rm(file('tokenizer.json')), /broken: has no file tokenizer\.json/],
+    [
+      'a tokenizer larger than the vocabulary',
+      () => editJson('tokenizer.json', { added_tokens: [{ id: 999, content: '<x>', special: true }] }),
+      /tokenizer\.json has 1000 tokens, config\.json has vocab_size 270/,
+    ],
+  ]
+  for (const [what, breakIt, message] of cases) {
+    test(what, async () => {
+      await rm(model(), { recursive: true, force: true })
+      await cp(at('model'), model(), { recursive: true })
+      await breakIt()
+      await fails(['eval', model(), '--data', at('text.txt')], 1, message)
+      await fails(['convert', model(), '--data', at('text.txt'), '--out', at('no')], 1, message)
+      assert.deepEqual(await contents(at('no')), {})
+    })
+  }
+})
+
+describe('a text that cannot be used ends with 1 and one line that names it', () => {
+  const cases: readonly [string, string | Uint8Array | undefined, RegExp][] = [
+    ['missing', undefined, /bad\.txt: no such file/],
+    ['empty', '', /bad\.txt: is empty; want text/],
+    ['blank', ' \n\n ', /bad\.txt: is empty; want text/],
+    ['of no UTF-8', Uint8Array.of(0x61, 0xff, 0xfe, 0x62), /bad\.txt: is not UTF-8 text/],
+    [
+      'too short',
+      'a green door',
+      /too little text, got \d+ tokens, want at least \d+|got text for \d+ tokens, want 270/,
+    ],
+  ]
+  for (const [what, text, message] of cases) {
+    test(what, async () => {
+      await rm(at('bad.txt'), { force: true })
+      if (text !== undefined) await writeFile(at('bad.txt'), text)
+      await fails(['eval', at('model'), '--data', at('bad.txt')], 1, message)
+      await fails(['convert', at('model'), '--data', at('bad.txt'), '--out', at('no')], 1, message)
+      await fails(['train', '--data', at('bad.txt'), '--out', at('no'), ...tiny], 1, message)
+      assert.deepEqual(await contents(at('no')), {})
+    })
+  }
+
+  test('too short for one batch, or a folder', async () => {
+    await fails(trainInto('no', '--batch', '500'), 1, /too little text, got \d+ tokens, want at least 8001/)
+    await fails(convertInto('no', '--batch', '900'), 1, /training text: .*too little text/)
+    await fails(['eval', at('model'), '--data', at('model')], 1, /model: cannot be read/)
+    assert.deepEqual(await contents(at('no')), {})
+  })
+
+  test('one line without an end is split all the same', async () => {
+    await writeFile(at('line.txt'), (await readFile(at('text.txt'), 'utf8')).replaceAll('\n', ' '))
+    await succeeds(['convert', at('model'), '--data', at('line.txt'), '--out', at('line'), ...small])
+  })
+})
+
+/** The words of the command that an interruption prints, without `hedgehog`. */
+function printedCommand(err: string): string[] {
+  const found = /go on with: hedgehog (.*)\n$/.exec(err)
+  assert.ok(found, err)
+  return found[1]!.split(' ')
+}
+
+describe('Ctrl-C', () => {
+  test('in a real process: train ends with 130, and the printed command ends in the same weights', async () => {
+    const more = ['--accumulate', '2', '--dropout', '0.1', '--json']
+    await succeeds(trainInto('whole', ...more))
+    const child = spawn(process.execPath, ['--import', 'tsx', main, ...trainInto('stopped', ...more)])
+    let err = ''
+    child.stderr.on('data', (data) => {
+      err += data
+    })
+    child.stdout.once('data', () => child.kill('SIGINT'))
+    const code = await new Promise((resolve) => child.on('close', resolve))
+    assert.equal(code, 130, err)
+    assert.match(err, /stopping after this step/)
+    assert.match(err, /hedgehog: train: stopped after step [1-5] of 6; saved in .*; go on with: hedgehog train /)
+    assert.deepEqual(Object.keys(await contents(at('stopped'))), ['checkpoint.safetensors'])
+    await succeeds(printedCommand(err))
+    assert.equal(await weights(at('stopped')), await weights(at('whole')))
+    const curve = async (out: string) => JSON.parse(await readFile(at(out, 'training.json'), 'utf8')).curve
+    assert.deepEqual(await curve('stopped'), await curve('whole'))
+  })
+
+  test('in a conversion with --force keeps the old result, and the printed command ends in the same weights', async () => {
+    await succeeds(convertInto('undisturbed'))
+    await succeeds(convertInto('forced', '--map', 'hedgehog-exp'))
+    const old = await contents(at('forced'))
+    const argv = convertInto('forced', '--force', '--json')
+    const { code, err } = await hedgehog(argv, ({ phase, step }, interrupt) => {
+      if (phase === 'distill hedgehog-distilled' && step === 2) interrupt()
+    })
+    assert.equal(code, 130)
+    const { 'work/job.json': job, ...rest } = await contents(at('forced'))
+    assert.ok(job)
+    assert.deepEqual(Object.fromEntries(Object.entries(rest).filter(([name]) => !name.startsWith('work/'))), old)
+    await fails(convertInto('forced', '--force', '--resume', '--distill-steps', '4'), 1, /distill\.steps was 3, now 4/)
+    await succeeds(printedCommand(err))
+    assert.equal(await weights(at('forced')), await weights(at('undisturbed')))
+    const rows = async (out: string) =>
+      JSON.parse(await readFile(at(out, 'report.json'), 'utf8')).rows.map((row: object) => ({ ...row, seconds: 0 }))
+    assert.deepEqual(await rows('forced'), await rows('undisturbed'))
+    assert.deepEqual(Object.keys(await contents(at('forced'))).sort(), Object.keys(old).sort())
+  })
+
+  test('in a training with --force keeps the old model with its tokenizer', async () => {
+    await cp(at('model'), at('kept'), { recursive: true })
+    const { 'checkpoint.safetensors': _, ...old } = await contents(at('kept'))
+    const argv = trainInto('kept', '--force', '--vocab', '265', '--json')
+    const { code, err } = await hedgehog(argv, ({ step }, interrupt) => step === 2 && interrupt())
+    assert.equal(code, 130)
+    const { 'checkpoint.safetensors': __, ...rest } = await contents(at('kept'))
+    assert.deepEqual(rest, old)
+    await fails([...argv, '--resume', '--steps', '9'], 1, /recipe\.steps was 6, now 9/)
+    await succeeds(printedCommand(err))
+    assert.equal((await loadModel(folderSource(at('kept')))).config.vocab, 265)
+  })
+
+  test('ends a measurement', async () => {
+    const argv = ['eval', at('model'), '--data', at('text.txt'), '--batch', '1', '--json']
+    const { code, err } = await hedgehog(argv, ({ step }, interrupt) => step === 2 && interrupt())
+    assert.equal(code, 130)
+    assert.match(err, /score: stopped after batch 2 of/)
+  })
+})
+
+describe('a full disk', () => {
+  const disk = () => at('disk')
+  let mounted = false
+  before(async () => {
+    await mkdir(disk())
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=200k', 'tmpfs', disk()], { stdio: 'ignore' })
+      mounted = true
+    } catch {}
+  })
+  after(() => {
+    if (mounted) execFileSync('umount', [disk()])
+  })
+
+  test('loses no earlier result, leaves nothing half-written, and the job goes on when there is room', async (context) => {
+    if (!mounted) return context.skip('a small disk cannot be mounted here')
+    const out = join('disk', 'result')
+    await mkdir(at(out))
+    for (const name of ['config.json', 'model.safetensors']) await writeFile(at(out, name), `old ${name}`)
+    const old = await contents(at(out))
+    const wide = ['--width', '48', '--checkpoint-every', '2']
+    await fails(trainInto(out, '--force', '--quiet', ...wide), 1, /checkpoint\.safetensors: not written: disk full/)
+    assert.deepEqual(await contents(at(out)), old)
+
+    const argv = convertInto(out, '--force', '--quiet', '--compare', 'elu', '--finetune-steps', '0')
+    await writeFile(join(disk(), 'ballast'), new Uint8Array(160_000))
+    await fails(argv, 1, /\.new\/[a-z.]+: not written: disk full/)
+    const found = Object.entries(await contents(at(out))).filter(([name]) => !name.startsWith('work/'))
+    assert.deepEqual(Object.fromEntries(found), old)
+    await rm(join(disk(), 'ballast'))
+    await succeeds([...argv, '--resume'])
+    assert.equal((await loadModel(folderSource(at(out)))).config.layers, 1)
+  })
+})

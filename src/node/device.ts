@@ -2,26 +2,42 @@
 
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import type { Data, DType, NDArray } from '../base/array.ts'
+import { toOnnx } from '../graph/onnx.ts'
+import { neg } from '../graph/ops.ts'
+import { trace } from '../graph/trace.ts'
 import type { Arrays, Device, Session } from '../runtime/device.ts'
 
 /** Options of {@link openDevice}. */
 export interface DeviceOptions {
   /** Threads inside one operator; default: as many as the engine finds cores. */
   readonly threads?: number
+  /** Whether operators that WebGPU lacks run on the CPU, else opening such a graph fails. Default true. */
+  readonly fallback?: boolean
 }
 
 /** The names that {@link openDevice} knows. */
 export const deviceNames = ['cpu', 'webgpu'] as const
 
+/** A name that {@link openDevice} knows. */
+export type DeviceName = (typeof deviceNames)[number]
+
 /**
- * Opens an execution provider.
+ * Opens an execution provider. On each, results are written into the arrays that are offered for them, also where such
+ * an array is an input of the same run: that is right when the result is computed element by element from that input,
+ * or is a product added to it, and nothing else reads it.
  * @throws Error when the machine does not have it, with the engine's reason.
  */
-export async function openDevice(
-  name: (typeof deviceNames)[number] = 'cpu',
-  options: DeviceOptions = {},
-): Promise<Device> {
-  const sessionOptions: InferenceSession.SessionOptions = {
+export async function openDevice(name: DeviceName = 'cpu', options: DeviceOptions = {}): Promise<Device> {
+  const sessionOptions = sessionOptionsOf(name, options)
+  const open = async (model: Uint8Array) => wrap(await InferenceSession.create(model, sessionOptions))
+  if (name !== 'cpu') await probe(name, open)
+  return { name, open }
+}
+
+function sessionOptionsOf(name: DeviceName, { threads, fallback = true }: DeviceOptions) {
+  return {
+    // No preferredOutputLocation: results on the GPU would ignore the arrays offered for them without a word, and
+    // memory stays bounded only where something is read back in each run.
     executionProviders: [name],
     graphOptimizationLevel: 'all',
     executionMode: 'sequential',
@@ -29,28 +45,57 @@ export async function openDevice(
     enableCpuMemArena: true,
     // Saves a third of the memory at equal speed.
     enableMemPattern: false,
-    // Without it the threads of several live sessions spin against each other: eight times slower.
-    extra: { session: { force_spinning_stop: '1' } },
-    ...(options.threads !== undefined && { intraOpNumThreads: options.threads }),
+    extra: {
+      session: {
+        // Without it the threads of several live sessions spin against each other: eight times slower.
+        force_spinning_stop: '1',
+        ...(!fallback && name !== 'cpu' && { disable_cpu_ep_fallback: '1' }),
+      },
+    },
+    ...(threads !== undefined && { intraOpNumThreads: threads }),
+  } as const satisfies InferenceSession.SessionOptions
+}
+
+/** Opens a graph of one node, so that a missing adapter is one line now and not a failure later. */
+async function probe(name: DeviceName, open: Device['open']): Promise<void> {
+  const graph = trace(({ x }) => ({ y: neg(x!) }), { x: { dtype: 'float32', shape: [1] } })
+  try {
+    await (await open(toOnnx(graph))).dispose()
+  } catch (error) {
+    // The engine puts the failed condition and its place in the source before the reason.
+    const reason = (error as Error).message.replace(/^.* was false\. /s, '').trim()
+    const advice = 'use the device cpu, or install a graphics driver (on Linux, one for Vulkan)'
+    throw new Error(`openDevice: ${name} is not to be had on this machine (${reason}); ${advice}`, { cause: error })
   }
-  return { name, open: async (model) => wrap(await InferenceSession.create(model, sessionOptions)) }
 }
 
 function wrap(session: InferenceSession): Session {
   let open = true
   return {
     async run(inputs, into = {}) {
+      for (const info of session.outputMetadata) if (into[info.name]) checkOffered(into[info.name]!, info)
       const feeds = Object.fromEntries(Object.entries(inputs).map(([name, array]) => [name, toTensor(array)]))
       const fetches = Object.fromEntries(
         session.outputNames.map((name) => [name, into[name] ? toTensor(into[name]) : null]),
       )
-      const results = await session.run(feeds, fetches)
-      return Object.fromEntries(session.outputNames.map((name) => [name, received(results[name]!, into[name])]))
+      const found = await session.run(feeds, fetches)
+      return Object.fromEntries(session.outputNames.map((name) => [name, received(found[name]!, into[name])]))
     },
     async dispose() {
-      if (open) await session.release()
+      if (!open) return
       open = false
+      await session.release()
     },
+  }
+}
+
+/** @throws RangeError or TypeError unless the array is of the result's shape and dtype. */
+function checkOffered({ dtype, shape }: NDArray, info: InferenceSession.ValueMetadata): void {
+  if (!info.isTensor) return
+  const { name } = info
+  if (info.type !== dtype) throw new TypeError(`run: ${name}: got an array of ${dtype} to write to, want ${info.type}`)
+  if (shape.length !== info.shape.length || shape.some((size, axis) => size !== info.shape[axis])) {
+    throw new RangeError(`run: ${name}: got an array [${shape}] to write to, want [${info.shape}]`)
   }
 }
 

@@ -128,7 +128,7 @@ export const featureMaps = {
 export type MapName = keyof typeof featureMaps
 
 /** Short names: the variant that a plain name means. */
-export const mapAliases: Readonly<Record<string, MapName>> = { hedgehog: 'hedgehog-softmax' }
+export const mapAliases: Readonly<Record<string, MapName>> = { hedgehog: 'hedgehog-exp' }
 
 /** The map that a name or a short name means. @throws RangeError naming the known ones. */
 export function mapNamed(name: string): MapName {

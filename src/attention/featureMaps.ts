@@ -132,14 +132,14 @@ export const mapAliases: Readonly<Record<string, MapName>> = { hedgehog: 'hedgeh
 
 /** The map that a name or a short name means. @throws RangeError naming the known ones. */
 export function mapNamed(name: string): MapName {
-  const full = mapAliases[name] ?? name
+  const full = Object.hasOwn(mapAliases, name) ? mapAliases[name]! : name
   featureMap(full)
   return full as MapName
 }
 
 /** The record of a map. @throws RangeError at `where`, naming the known maps. */
 export function featureMap(name: string, where = 'featureMap'): FeatureMap {
-  const map = (featureMaps as Readonly<Record<string, FeatureMap>>)[name]
+  const map = Object.hasOwn(featureMaps, name) ? featureMaps[name as MapName] : undefined
   if (map) return map
   throw new RangeError(
     `${where}: got feature map ${name}, want one of ${[...Object.keys(mapAliases), ...Object.keys(featureMaps)].join(', ')}`,

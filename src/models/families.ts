@@ -9,7 +9,7 @@ export const families: Readonly<Record<string, Family>> = { gpt2 }
 
 /** The family of a config. @throws Error naming the known families. */
 export function familyOf({ family }: Pick<ModelConfig, 'family'>): Family {
-  const found = families[family]
+  const found = Object.hasOwn(families, family) ? families[family] : undefined
   if (found) return found
   throw new Error(
     `config.json: model_type: got ${JSON.stringify(family)}, want one of ${Object.keys(families).join(', ')}`,

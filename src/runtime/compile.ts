@@ -49,8 +49,11 @@ async function open(device: Device, fn: (inputs: Tensors) => Tensors, inputs: Ar
   return { session: await device.open(toOnnx(graph)), wanted: usedInputs(graph) }
 }
 
-function signature(inputs: Readonly<Record<string, NDArray>>): string {
+function signature(inputs: Readonly<Record<string, NDArray | undefined>>): string {
   return Object.entries(inputs)
-    .map(([name, { dtype, shape }]) => `${name}:${dtype}[${shape}]`)
+    .map(([name, array]) => {
+      if (!array) throw new TypeError(`compile: input ${name} is missing; pass an array for it`)
+      return `${name}:${array.dtype}[${array.shape}]`
+    })
     .join(' ')
 }

@@ -4,12 +4,11 @@ import { random } from '../../base/random.ts'
 import { type GeneratedToken, generate } from '../../generate/generate.ts'
 import { createGenerator, stateBytes } from '../../generate/state.ts'
 import { type TextStream, textStream } from '../../generate/stream.ts'
-import { loadTokenizer, type Tokenizer } from '../../io/tokenizer.ts'
-import { loadModel } from '../../models/folder.ts'
+import type { Tokenizer } from '../../io/tokenizer.ts'
 import type { ModelConfig } from '../../models/model.ts'
 import { openDevice } from '../../node/device.ts'
-import { folderSource } from '../../node/files.ts'
 import type { Run } from '../command.ts'
+import { openModel } from '../inputs.ts'
 import type { generateOptions } from '../optionTables.ts'
 
 /** What `--json` prints. */
@@ -36,8 +35,7 @@ const defaultTokens = 128
 
 export const run: Run<typeof generateOptions, 'model'> = async (context, { model: folder }, options) => {
   const { device, prompt = '', tokens, ...sampling } = options
-  const source = folderSource(folder)
-  const [model, tokenizer] = [await loadModel(source), await loadTokenizer(source)]
+  const { model, tokenizer } = await openModel(folder)
   const stop = endIds(model.config, tokenizer)
   const ids = prompt === '' ? stop.slice(0, 1) : [...tokenizer.encode(prompt)]
   const generator = createGenerator(await openDevice(device), model)

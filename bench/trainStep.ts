@@ -28,7 +28,7 @@ export const trainStepBench: Bench = {
     const peers = torchPeers(how)
     const found = await inProcesses(
       [...steps, products],
-      how.quick ? 1 : 5,
+      how.quick ? 1 : 3,
       how.note,
       peers.map(({ round }) => round),
     )

@@ -1,10 +1,10 @@
 /** Models of GPT-2 small's shape with random weights, and the cases that benches run on them in their own processes. */
 
 import type { AttentionPlan } from '../src/attention/plan.ts'
+import { isMapPath } from '../src/attention/plan.ts'
 import { ints } from '../src/base/array.ts'
 import { type Random, random } from '../src/base/random.ts'
 import { createDistillation } from '../src/convert/distill.ts'
-import { isMapPath } from '../src/convert/linearize.ts'
 import { createBackward } from '../src/execute/backward.ts'
 import { createForward } from '../src/execute/forward.ts'
 import type { Batch, Objective } from '../src/execute/objective.ts'

@@ -31,6 +31,11 @@ export function planParams(plan: AttentionPlan, sizes: MapSizes): ParamSpecs {
   return { ...prefixed(queryPrefix, specs), ...prefixed(keyPrefix, specs) }
 }
 
+/** Whether a parameter, by its full path, belongs to a feature map. */
+export function isMapPath(path: string): boolean {
+  return [queryPrefix, keyPrefix].some((prefix) => path.startsWith(prefix) || path.includes(`.${prefix}`))
+}
+
 /** The maps' parameters among those of an attention module. */
 export function mapParams(params: Tensors): MapParams {
   return { q: below(queryPrefix, params), k: below(keyPrefix, params) }

@@ -44,12 +44,6 @@ export function ints(shape: readonly number[], data?: Int32Array | readonly numb
   return { dtype: 'int32', shape, data: values }
 }
 
-/** The data of a float32 array. @throws TypeError when it holds integers. */
-export function floatData(array: NDArray): Float32Array {
-  if (array.data instanceof Float32Array) return array.data
-  throw new TypeError(`floatData: got an array of ${array.dtype}, want float32`)
-}
-
 function checkLength(where: string, shape: readonly number[], length: number): void {
   if (length !== sizeOf(shape)) {
     throw new RangeError(`${where}: got ${length} values for shape [${shape}], want ${sizeOf(shape)}`)

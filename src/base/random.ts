@@ -1,6 +1,6 @@
 /** Seeded random numbers that can be split by name, so that adding a draw never shifts the others. */
 
-/** A stream of random numbers whose whole state is four 32-bit integers. */
+/** A stream of random numbers. */
 export interface Random {
   /** An independent stream, determined by this one's origin and the name alone, not by what was drawn before. */
   split(name: string | number): Random
@@ -12,25 +12,12 @@ export interface Random {
   integer(n: number): number
   /** A random order of 0 … n−1 (Fisher–Yates). */
   permutation(n: number): Int32Array
-  /** The state, to be stored in a checkpoint and given back to {@link restoreRandom}. */
-  state(): RandomState
-}
-
-/** Everything that determines what a stream draws next. */
-export interface RandomState {
-  readonly origin: number
-  readonly words: readonly [number, number, number, number]
 }
 
 /** A stream from a seed; equal seeds give equal streams on every platform. */
 export function random(seed: number): Random {
-  return restoreRandom({ origin: seed >>> 0, words: seedWords(seed >>> 0) })
-}
-
-/** The stream that goes on where `state` was taken. */
-export function restoreRandom(state: RandomState): Random {
-  const { origin } = state
-  let [a, b, c, d] = state.words
+  const origin = seed >>> 0
+  let [a, b, c, d] = seedWords(origin)
   // sfc32: small, fast, and it passes PractRand; see Chris Doty-Humphrey's PractRand suite.
   const next = (): number => {
     const t = (((a + b) | 0) + d) | 0
@@ -56,7 +43,6 @@ export function restoreRandom(state: RandomState): Random {
       }
       return order
     },
-    state: () => ({ origin, words: [a, b, c, d] }),
   }
 }
 

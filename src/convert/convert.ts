@@ -2,6 +2,7 @@
 
 import type { DistillLoss } from '../attention/distillation.ts'
 import type { MapName } from '../attention/featureMaps.ts'
+import { isMapPath } from '../attention/plan.ts'
 import { floats, type NDArray, type Params } from '../base/array.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
@@ -15,7 +16,7 @@ import type { Device } from '../runtime/device.ts'
 import { type Recipe, stepOptions, trainOnText } from '../train/pretrain.ts'
 import { type CurvePoint, type Trained, type TrainOptions, type TrainState, train } from '../train/train.ts'
 import { createDistillation } from './distill.ts'
-import { isMapPath, linearize } from './linearize.ts'
+import { linearize } from './linearize.ts'
 
 /** Where a stage stores its state, and where it goes on from. */
 export interface StageStore {
@@ -52,7 +53,6 @@ export interface Entry {
   readonly heads?: readonly HeadFidelity[]
   /** Seconds of making it, its earlier stages included. */
   readonly seconds: number
-  readonly note?: string
 }
 
 /** The loss of one stage. */
@@ -222,7 +222,7 @@ const checkpointEvery = 50
 const validationBatches = 4
 
 /** The batches that fidelity is measured on: the start of the test text. */
-export function fidelityIds(job: Pick<ConvertJob, 'testTokens' | 'finetune' | 'fidelityBatches'>): NDArray[] {
+function fidelityIds(job: Pick<ConvertJob, 'testTokens' | 'finetune' | 'fidelityBatches'>): NDArray[] {
   const blocks: Batch[] = [...heldOut(job.testTokens, { length: job.finetune.length, batch: 2 })]
   return blocks.slice(0, job.fidelityBatches).map(({ ids }) => ids)
 }

@@ -1,6 +1,7 @@
 /** Linearizing: the same model with linear attention in its config and feature maps among its parameters. */
 
 import type { MapName } from '../attention/featureMaps.ts'
+import { isMapPath } from '../attention/plan.ts'
 import type { Params } from '../base/array.ts'
 import type { Random } from '../base/random.ts'
 import { paramSpecs } from '../models/families.ts'
@@ -15,9 +16,4 @@ export function linearize(model: Model, map: MapName, rng: Random): Model {
   const weights = Object.entries(model.params).filter(([path]) => !isMapPath(path))
   const maps: Params = initialise(Object.fromEntries(specs), rng)
   return { config, params: { ...Object.fromEntries(weights), ...maps } }
-}
-
-/** Whether a parameter belongs to a feature map. */
-export function isMapPath(path: string): boolean {
-  return /(^|\.)feature_map_[qk]\./.test(path)
 }

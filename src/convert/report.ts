@@ -51,7 +51,7 @@ export async function reportOf(
   }
 }
 
-function rowOf({ name, score, heads, seconds, note }: Entry): Row {
+function rowOf({ name, score, heads, seconds }: Entry): Row {
   const mean = (pick: (head: NonNullable<Entry['heads']>[number]) => number) =>
     heads!.reduce((total, head) => total + pick(head), 0) / heads!.length
   return {
@@ -64,7 +64,6 @@ function rowOf({ name, score, heads, seconds, note }: Entry): Row {
       monotonicity: mean(({ monotonicity }) => monotonicity),
     }),
     seconds,
-    ...(note !== undefined && { note }),
   }
 }
 

@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 
 const models = ['base', 'graph', 'nn', 'attention', 'models', 'io']
 const running = [...models, 'runtime', 'execute']
-const portable = [...running, 'train', 'evaluate', 'convert', 'generate', 'report']
+const portable = [...running, 'train', 'evaluate', 'convert', 'generate', 'report', 'tasks']
 
 /** What each folder of src may import besides itself; an empty name stands for the files of src itself. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
@@ -18,6 +18,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   graph: ['base'],
   runtime: ['base', 'graph'],
   io: ['base'],
+  tasks: ['base', 'io'],
   nn: ['base', 'graph'],
   attention: ['base', 'graph', 'nn'],
   models: ['base', 'graph', 'nn', 'attention', 'io'],

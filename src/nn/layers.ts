@@ -6,10 +6,10 @@ import {
   expand,
   matmul,
   mul,
-  neg,
   layerNorm as normalise,
   reshape,
   split,
+  sub,
   transpose,
 } from '../graph/ops.ts'
 import { dims } from '../graph/shapes.ts'
@@ -69,14 +69,15 @@ export function repeatHeads(x: Tensor, times: number): Tensor {
 
 /**
  * Rotary position embedding in the two-halves form (arXiv 2104.09864, as Llama checkpoints order it).
- * (b h l d), (l d/2), (l d/2) -> (b h l d); `cosine` and `sine` hold position · base^(−2i/d).
- * @throws RangeError when the head dimension is odd.
+ * (b h l d), (l r), (l r) -> (b h l d); `cosine` and `sine` hold position · base^(−i/r), i < r ≤ d/2. The first 2 r
+ * components are turned, the others stay.
+ * @throws RangeError when the tables have more columns than half the head dimension.
  */
 export function rotary(x: Tensor, cosine: Tensor, sine: Tensor): Tensor {
-  const d = x.shape.at(-1)!
-  if (d % 2) throw new RangeError(`rotary: got a head dimension of ${d}, want an even one`)
-  const [first, second] = split(x, [d / 2, d / 2], -1) as [Tensor, Tensor]
-  const left = add(mul(first, cosine), neg(mul(second, sine)))
+  const { d, r } = dims('rotary', { x, cosine, sine }, { x: 'b h l d', cosine: 'l r', sine: 'l r' })
+  if (2 * r! > d!) throw new RangeError(`rotary: got tables of ${r} columns, want at most half the head dimension ${d}`)
+  const [first, second, ...rest] = split(x, [r!, r!, ...(2 * r! < d! ? [d! - 2 * r!] : [])], -1) as [Tensor, Tensor]
+  const left = sub(mul(first, cosine), mul(second, sine))
   const right = add(mul(second, cosine), mul(first, sine))
-  return concat([left, right], -1)
+  return concat([left, right, ...rest], -1)
 }

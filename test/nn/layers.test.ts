@@ -133,12 +133,26 @@ describe('rotary', () => {
     )
   })
 
-  it('refuses an odd dimension', async () => {
-    const odd = { x: normals(random(11), [1, 1, 1, 5]), c: normals(random(11), [1, 2]) }
+  it('turns the first components alone when the tables are narrower than half the head', async () => {
+    const [x, angles] = [normals(random(11), [1, 2, 3, 7]), normals(random(12), [3, 2])]
+    const tables = {
+      cosine: { ...angles, data: angles.data.map(Math.cos) },
+      sine: { ...angles, data: angles.data.map(Math.sin) },
+    }
+    const part = { x: cut(x, 3, 0, 4), ...tables }
+    const turn = (inputs: Record<string, NDArray>) =>
+      run((given) => ({ y: rotary(given.x!, given.cosine!, given.sine!) }), inputs).then(({ y }) => y!)
+    const y = await turn({ x, ...tables })
+    near(cut(y, 3, 0, 4), await turn(part), 0)
+    near(cut(y, 3, 4, 7), cut(x, 3, 4, 7), 0)
+  })
+
+  it('refuses tables wider than half the head', async () => {
+    const odd = { x: normals(random(11), [1, 1, 1, 5]), c: normals(random(11), [1, 3]) }
     const refused = run((given) => ({ y: rotary(given.x!, given.c!, given.c!) }), odd)
     await assert.rejects(refused, {
       name: 'RangeError',
-      message: /rotary: got a head dimension of 5, want an even one/,
+      message: /rotary: got tables of 3 columns, want at most half the head dimension 5/,
     })
   })
 })

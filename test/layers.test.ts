@@ -10,11 +10,12 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 
 const models = ['base', 'graph', 'nn', 'attention', 'models', 'io']
 const running = [...models, 'runtime', 'execute']
-const portable = [...running, 'train', 'evaluate', 'convert', 'generate', 'report', 'tasks']
+const portable = [...running, 'metrics', 'train', 'evaluate', 'convert', 'generate', 'report', 'tasks']
 
 /** What each folder of src may import besides itself; an empty name stands for the files of src itself. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   base: [],
+  metrics: ['base'],
   graph: ['base'],
   runtime: ['base', 'graph'],
   io: ['base'],
@@ -24,7 +25,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   models: ['base', 'graph', 'nn', 'attention', 'io'],
   execute: ['base', 'graph', 'runtime', 'nn', 'attention', 'models'],
   train: running,
-  evaluate: running,
+  evaluate: [...running, 'metrics'],
   report: ['base'],
   generate: running,
   convert: [...running, 'train', 'evaluate'],

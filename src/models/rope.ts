@@ -93,6 +93,9 @@ const scalings = {
   },
 } as const satisfies Record<string, Scaling>
 
+/** Of all settings this one is believed rather where it stands beside the others. */
+const original = 'original_max_position_embeddings'
+
 /** Sizes of a model that its {@link Rope} depends on. */
 export interface RopeSizes {
   readonly headDim: number
@@ -108,33 +111,28 @@ export interface RopeSizes {
 export function readRope(family: string, json: Json, { headDim, maxLength }: RopeSizes): Rope {
   const where = json.rope_scaling ? 'rope_scaling' : 'rope_parameters'
   const own = objectAt(family, json, where)
-  // What stands beside the object holds where the object itself says nothing, but for the original length.
-  const { rope_theta, partial_rotary_factor, original_max_position_embeddings: beside } = json
-  const merged = {
-    rope_theta,
-    partial_rotary_factor,
-    ...own,
-    ...(beside !== undefined && { original_max_position_embeddings: beside }),
-  }
-  const flat: Json = prefixed<unknown>(`${where}.`, merged)
+  const flat: Json = { ...json, ...prefixed<unknown>(`${where}.`, own) }
   const read = configReader(family, flat)
-  const key = (name: string) => `${where}.${name}`
+  const inside = (name: string) => `${where}.${name}`
+  const either = (name: string) => (own[name] === undefined ? name : inside(name))
   const type = typeOf(family, where, own)
   const base: Base = {
-    theta: read.positive(key('rope_theta'), 10000),
-    dim: turnedDim(family, headDim, read.positive(key('partial_rotary_factor'), 1)),
+    theta: read.positive(either('rope_theta'), 10000),
+    dim: turnedDim(family, headDim, read.positive(either('partial_rotary_factor'), 1)),
     maxLength,
-    originalLength: read.size(key('original_max_position_embeddings'), maxLength),
+    originalLength: read.size(json[original] === undefined ? inside(original) : original, maxLength),
   }
   const settings: Settings = {
-    positive: (name, fallback) => read.positive(key(name), fallback),
-    has: (name) => typeof flat[key(name)] === 'number' && flat[key(name)] !== 0,
+    positive: (name, fallback) => read.positive(inside(name), fallback),
+    has: (name) => typeof flat[inside(name)] === 'number' && flat[inside(name)] !== 0,
     flag(name, fallback) {
-      read.only(key(name), [true, false], fallback)
-      return (flat[key(name)] as boolean | undefined) ?? fallback
+      read.only(inside(name), [true, false], fallback)
+      return (flat[inside(name)] as boolean | undefined) ?? fallback
     },
     refuse(name, want) {
-      throw new Error(`config.json: ${key(name)}: got ${JSON.stringify(flat[key(name)])}, want ${want} (${family})`)
+      throw new Error(
+        `config.json: ${inside(name)}: got ${JSON.stringify(flat[inside(name)])}, want ${want} (${family})`,
+      )
     },
   }
   return { type, dim: base.dim, ...scalings[type](settings, base) }

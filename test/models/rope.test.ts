@@ -88,7 +88,7 @@ describe('a config.json with rotary position embedding that cannot be read', () 
       /rope_scaling\.factor: got undefined, want a number above 0/,
     ],
     ['a factor of 0', { rope_parameters: { rope_type: 'dynamic', factor: 0 } }, /rope_parameters\.factor: got 0, want/],
-    ['a theta that is text', { rope_theta: '1e4' }, /rope_parameters\.rope_theta: got "1e4", want a number above 0/],
+    ['a theta that is text', { rope_theta: '1e4' }, /json: rope_theta: got "1e4", want a number above 0/],
     ['settings per kind of layer', { rope_parameters: { full_attention: {} } }, /rope_parameters\.full_attention: got/],
     ['a scaling that is no object', { rope_scaling: 2 }, /rope_scaling: got 2, want an object/],
     [

@@ -3,12 +3,15 @@
 import {
   add,
   concat,
+  div,
   expand,
   matmul,
+  mean,
   mul,
   layerNorm as normalise,
   reshape,
   split,
+  sqrt,
   sub,
   transpose,
 } from '../graph/ops.ts'
@@ -32,6 +35,19 @@ export function linear(params: { readonly weight: Tensor; readonly bias?: Tensor
   return reshape(y, [...x.shape.slice(0, -1), params.weight.shape[1]!])
 }
 
+/** Weight [outputs, inputs] of {@link dense}, as torch's Linear stores it, and its bias unless that is turned off. */
+export function denseParams(inputs: number, outputs: number, std: number, bias = true): ParamSpecs {
+  return {
+    weight: { shape: [outputs, inputs], initial: { normal: std } },
+    ...(bias && { bias: { shape: [outputs], initial: 'zeros' } }),
+  }
+}
+
+/** x Wᵀ + b over the last axis: (… i), (o i), (o) -> (… o). */
+export function dense({ weight, bias }: { readonly weight: Tensor; readonly bias?: Tensor }, x: Tensor): Tensor {
+  return linear({ weight: transpose(weight), ...(bias && { bias }) }, x)
+}
+
 /** Scale and bias of {@link layerNorm}. */
 export function layerNormParams(width: number): ParamSpecs {
   return { weight: { shape: [width], initial: 'ones' }, bias: { shape: [width], initial: 'zeros' } }
@@ -44,6 +60,17 @@ export function layerNorm(
   epsilon: number,
 ): Tensor {
   return normalise(x, params.weight, params.bias, epsilon)
+}
+
+/** Scale of {@link rmsNorm}. */
+export function rmsNormParams(width: number): ParamSpecs {
+  return { weight: { shape: [width], initial: 'ones' } }
+}
+
+/** x / √(mean of x² + epsilon) · scale over the last axis (arXiv 1910.07467). */
+export function rmsNorm({ weight }: { readonly weight: Tensor }, x: Tensor, epsilon: number): Tensor {
+  const inverse = div(1, sqrt(add(mean(mul(x, x), [-1]), epsilon)))
+  return mul(mul(x, inverse), weight)
 }
 
 /** (b l e) -> (b h l d) with e = h d. @throws RangeError when the heads do not divide the width. */

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import type { NDArray } from '../../src/base/array.ts'
 import { random } from '../../src/base/random.ts'
 import { matmul, transpose } from '../../src/graph/ops.ts'
-import { joinHeads, layerNorm, linear, repeatHeads, rotary, splitHeads } from '../../src/nn/layers.ts'
+import { dense, joinHeads, layerNorm, linear, repeatHeads, rmsNorm, rotary, splitHeads } from '../../src/nn/layers.ts'
 import { project } from '../reference.ts'
 import { cut, dot, doubles, near, normals, run } from '../tensors.ts'
 
@@ -30,6 +30,48 @@ describe('linear', () => {
       near(y, doubles(shape, project(rowsOf(x), rowsOf(weight), [...bias.data])), 1e-13)
       near(unbiased, doubles(shape, project(rowsOf(x), rowsOf(weight))), 1e-13)
     }
+  })
+})
+
+describe('dense', () => {
+  it('is the same with the weight stored by outputs', async () => {
+    const rng = random(1)
+    const [x, weight, bias] = [normals(rng, [2, 4, 3]), normals(rng, [3, 5]), normals(rng, [5])]
+    const turned = doubles(
+      [5, 3],
+      Array.from({ length: 15 }, (_, at) => weight.data[(at % 3) * 5 + Math.floor(at / 3)]!),
+    )
+    const found = await run(
+      (given) => ({
+        y: dense({ weight: given.turned!, bias: given.bias! }, given.x!),
+        unbiased: dense({ weight: given.turned! }, given.x!),
+        want: linear({ weight: given.weight!, bias: given.bias! }, given.x!),
+        wantUnbiased: linear({ weight: given.weight! }, given.x!),
+      }),
+      { x, weight, bias, turned },
+    )
+    near(found.y, found.want, 1e-14)
+    near(found.unbiased, found.wantUnbiased, 1e-14)
+  })
+})
+
+describe('rmsNorm', () => {
+  it('gives rows of mean square 1, scaled, whatever the scale of x', async () => {
+    for (const scale of [1, 1000]) {
+      const [x, weight] = [normals(random(13), [2, 3, 5], scale), normals(random(14), [5])]
+      const { y } = await run((given) => ({ y: rmsNorm({ weight: given.weight! }, given.x!, 1e-12) }), { x, weight })
+      const want = rowsOf(x).map((row) => {
+        const size = Math.sqrt(row.reduce((a, b) => a + b * b, 0) / 5)
+        return row.map((value, c) => (value / size) * weight.data[c]!)
+      })
+      near(y, doubles([2, 3, 5], want), 1e-10)
+    }
+  })
+
+  it('adds epsilon to the mean square', async () => {
+    const given = { x: doubles([1, 2], [3, 4]), weight: doubles([2], [1, 1]) }
+    const { y } = await run(({ x, weight }) => ({ y: rmsNorm({ weight: weight! }, x!, 3.5) }), given)
+    near(y, { data: [3 / 4, 4 / 4] }, 1e-14)
   })
 })
 

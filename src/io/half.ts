@@ -2,10 +2,9 @@
 
 const two112 = 2 ** 112
 
-/** The values of float16 words (IEEE 754 binary16); exact. */
-export function fromFloat16(words: Uint16Array): Float32Array {
-  const values = new Float32Array(words.length)
-  const bits = new Uint32Array(values.buffer)
+/** The values of float16 words (IEEE 754 binary16), written to `values`; exact. */
+export function fromFloat16(words: Uint16Array, values: Float32Array = new Float32Array(words.length)): Float32Array {
+  const bits = bitsOf(values)
   for (let i = 0; i < words.length; i++) {
     const word = words[i]!
     if ((word & 0x7c00) === 0x7c00) bits[i] = 0x7f800000 | ((word & 0x3ff) << 13)
@@ -42,11 +41,11 @@ export function toFloat16(values: Float32Array): Uint16Array {
   return words
 }
 
-/** The values of bfloat16 words, the upper halves of float32; exact. */
-export function fromBfloat16(words: Uint16Array): Float32Array {
-  const bits = new Uint32Array(words.length)
+/** The values of bfloat16 words, the upper halves of float32, written to `values`; exact. */
+export function fromBfloat16(words: Uint16Array, values: Float32Array = new Float32Array(words.length)): Float32Array {
+  const bits = bitsOf(values)
   for (let i = 0; i < words.length; i++) bits[i] = words[i]! << 16
-  return new Float32Array(bits.buffer)
+  return values
 }
 
 /** The nearest bfloat16 words; NaN stays NaN. */

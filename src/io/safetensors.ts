@@ -1,23 +1,19 @@
-/** Reads and writes safetensors files, and checkpoints of one file or many; tensors are read by range. */
+/** Reads and writes safetensors files; tensors are read by range. */
 
 import { type FloatArray, floats, type Params, sizeOf } from '../base/array.ts'
+import type { Checkpoint } from './checkpoint.ts'
+import { floatEncodings, readValues } from './encodings.ts'
 import type { Sink, Source } from './files.ts'
-import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './half.ts'
+import { toBfloat16, toFloat16 } from './half.ts'
 import { parseHeader, type StoredTensor } from './safetensorsHeader.ts'
 
 /** What weights are stored as; in memory they are float32. */
 export type StoredDType = 'float32' | 'float16' | 'bfloat16'
 
-/** An open safetensors file: what is in it, and its tensors on demand. */
-export interface SafetensorsFile {
-  /** Tensor names in the order of the file. */
-  readonly names: readonly string[]
+/** An open safetensors file. */
+export interface SafetensorsFile extends Checkpoint {
   /** The file's own text by key. */
   readonly metadata: Readonly<Record<string, string>>
-  /** The shape of a tensor. @throws Error when the file has no such tensor. */
-  shape(name: string): readonly number[]
-  /** A tensor as float32. @throws Error when the file has no such tensor or it is not F32, F16 or BF16. */
-  tensor(name: string): Promise<FloatArray>
 }
 
 /** The largest header that is read, in bytes; the format's own limit. */
@@ -47,62 +43,17 @@ export async function openSafetensors(source: Source, path: string): Promise<Saf
     names: [...tensors.keys()],
     metadata,
     shape: (name) => entry(name).shape,
+    dtype: (name) => entry(name).dtype,
     async tensor(name) {
-      const { dtype, shape, start, end } = entry(name)
-      const decode = decoders[dtype]
-      if (!decode) throw new Error(`${where}: ${name} is stored as ${dtype}, want F32, F16 or BF16`)
-      return floats(shape, decode(aligned(await source.read(path, 8 + length + start, 8 + length + end))))
+      const { dtype, shape, start } = entry(name)
+      const encoding = Object.hasOwn(floatEncodings, dtype) ? floatEncodings[dtype] : undefined
+      const known = Object.keys(floatEncodings).join(', ')
+      if (!encoding) throw new Error(`${where}: ${name} is stored as ${dtype}, want one of ${known}`)
+      const begin = 8 + length + start
+      const read = (from: number, to: number) => source.read(path, begin + from, begin + to)
+      return floats(shape, await readValues(read, encoding, 0, sizeOf(shape)))
     },
   }
-}
-
-/** The tensors of a checkpoint folder. */
-export type Checkpoint = Pick<SafetensorsFile, 'names' | 'shape' | 'tensor'>
-
-/**
- * The tensors of a checkpoint folder: `model.safetensors`, or the files that `model.safetensors.index.json` names.
- * @throws Error naming the file that is missing or wrong.
- */
-export async function openCheckpoint(source: Source): Promise<Checkpoint> {
-  const files = await source.list()
-  if (files.includes('model.safetensors')) return openSafetensors(source, 'model.safetensors')
-  const index = 'model.safetensors.index.json'
-  if (!files.includes(index)) {
-    const other = files.find((file) => /\.(bin|pt|pth|gguf|h5)$/.test(file))
-    const hint = other ? `; convert ${other} to safetensors first` : ''
-    throw new Error(`${source.name}: has neither model.safetensors nor ${index}${hint}`)
-  }
-  return openShards(source, `${source.name}/${index}`, readWeightMap(source.name, index, await source.read(index)))
-}
-
-async function openShards(source: Source, where: string, files: ReadonlyMap<string, string>): Promise<Checkpoint> {
-  const shards = new Map<string, SafetensorsFile>()
-  for (const file of new Set(files.values())) shards.set(file, await openSafetensors(source, file))
-  const shardOf = (name: string): SafetensorsFile => {
-    const shard = shards.get(files.get(name) ?? '')
-    if (shard) return shard
-    throw new Error(`${where}: names no tensor ${name}`)
-  }
-  for (const name of files.keys()) shardOf(name).shape(name)
-  return {
-    names: [...files.keys()],
-    shape: (name) => shardOf(name).shape(name),
-    tensor: async (name) => shardOf(name).tensor(name),
-  }
-}
-
-function readWeightMap(folder: string, index: string, bytes: Uint8Array): Map<string, string> {
-  const wrong = `${folder}/${index}: want JSON with "weight_map", the file of each tensor`
-  let map: unknown
-  try {
-    map = JSON.parse(new TextDecoder().decode(bytes))?.weight_map
-  } catch {
-    throw new Error(wrong)
-  }
-  if (typeof map !== 'object' || map === null || Array.isArray(map)) throw new Error(wrong)
-  const entries = Object.entries(map)
-  if (!entries.every(([, file]) => typeof file === 'string' && file.endsWith('.safetensors'))) throw new Error(wrong)
-  return new Map(entries)
 }
 
 /** Options of {@link writeSafetensors}. */
@@ -179,16 +130,4 @@ const encoders: Readonly<Record<StoredDType, (values: Float32Array) => Float32Ar
   float32: (values) => values,
   float16: toFloat16,
   bfloat16: toBfloat16,
-}
-
-const decoders: Readonly<Record<string, (buffer: ArrayBuffer) => Float32Array>> = {
-  F32: (buffer) => new Float32Array(buffer),
-  F16: (buffer) => fromFloat16(new Uint16Array(buffer)),
-  BF16: (buffer) => fromBfloat16(new Uint16Array(buffer)),
-}
-
-/** The bytes as a buffer of their own, which typed arrays can look into from its start. */
-function aligned(bytes: Uint8Array): ArrayBuffer {
-  const whole = bytes.buffer instanceof ArrayBuffer && bytes.byteLength === bytes.buffer.byteLength
-  return whole ? (bytes.buffer as ArrayBuffer) : new Uint8Array(bytes).buffer
 }

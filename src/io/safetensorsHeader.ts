@@ -1,5 +1,8 @@
 /** The header of a safetensors file, checked so strictly that every tensor it promises can be read. */
 
+import { isObject, parseJson, show } from './json.ts'
+import { checkName } from './names.ts'
+
 /** Where a tensor lies in the data of a file. */
 export interface StoredTensor {
   /** The format's code, e.g. `BF16`. */
@@ -17,6 +20,8 @@ const elementBytes: ReadonlyMap<unknown, number> = new Map([
   ...(['F16', 'BF16', 'I16', 'U16'] as const).map((code) => [code, 2] as const),
   ...(['I8', 'U8', 'BOOL', 'F8_E4M3', 'F8_E5M2'] as const).map((code) => [code, 1] as const),
 ])
+
+const mostAxes = 32
 
 /**
  * The tensors of a header, in the order of their data, and its metadata.
@@ -36,7 +41,7 @@ export function parseHeader(
     throw new Error(`${where}: __metadata__ is wrong, want an object of strings`)
   }
   const stored = Object.entries(entries).map(
-    ([name, entry]) => [name, parseTensor(`${where}: ${name}`, entry)] as const,
+    ([name, entry]) => [checkName(where, name), parseTensor(`${where}: ${name}`, entry)] as const,
   )
   stored.sort(([, a], [, b]) => a.start - b.start || a.end - b.end)
   let offset = 0
@@ -57,12 +62,11 @@ export function parseHeader(
 function parseObject(where: string, bytes: Uint8Array): Record<string, unknown> {
   let header: unknown
   try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-  } catch {
-    throw new Error(`${where}: the header is not JSON; the file is damaged or no safetensors`)
+    header = parseJson(`${where}: header`, bytes, { unique: true })
+  } catch (error) {
+    throw new Error(`${(error as Error).message}; the file is damaged or no safetensors`, { cause: error })
   }
   if (!isObject(header)) throw new Error(`${where}: the header is not a JSON object; the file is no safetensors`)
-  if (Object.hasOwn(header, '__proto__')) throw new Error(`${where}: __proto__ cannot name a tensor`)
   return header
 }
 
@@ -73,7 +77,8 @@ function parseTensor(where: string, entry: unknown): StoredTensor {
   if (typeof dtype !== 'string' || bytes === undefined) {
     throw new Error(`${where}: got dtype ${show(dtype)}, want one of ${[...elementBytes.keys()].join(', ')}`)
   }
-  if (!isSizes(shape)) throw new Error(`${where}: got shape ${show(shape)}, want a list of sizes`)
+  if (!isSizes(shape) || shape.length > mostAxes)
+    throw new Error(`${where}: got shape ${show(shape)}, want a list of sizes`)
   if (!isSizes(offsets) || offsets.length !== 2 || offsets[0]! > offsets[1]!) {
     throw new Error(`${where}: got data_offsets ${show(offsets)}, want [start, end]`)
   }
@@ -87,12 +92,4 @@ function parseTensor(where: string, entry: unknown): StoredTensor {
 
 function isSizes(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0)
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function show(value: unknown): string {
-  return (JSON.stringify(value) ?? 'nothing').slice(0, 80)
 }

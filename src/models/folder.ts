@@ -1,8 +1,10 @@
 /** Models as Hugging Face style folders: config.json, model.safetensors, tokenizer.json. */
 
 import type { FloatArray } from '../base/array.ts'
+import { checkMemory, float32Bytes, openCheckpoint } from '../io/checkpoint.ts'
 import type { Sink, Source } from '../io/files.ts'
-import { checkFinite, openCheckpoint, type StoredDType, writeSafetensors } from '../io/safetensors.ts'
+import { readJsonObject } from '../io/json.ts'
+import { checkFinite, type StoredDType, writeSafetensors } from '../io/safetensors.ts'
 import { checkParams, familyOf, readConfig } from './families.ts'
 import type { Json, Model, ModelConfig } from './model.ts'
 
@@ -10,8 +12,9 @@ import type { Json, Model, ModelConfig } from './model.ts'
  * Reads a model; weights are read one by one, by range.
  * @throws Error naming the file for a missing or broken one, every tensor that does not fit config.json, and the first
  * weight that is not a finite number.
+ * @param options.memory bytes that weights may take; a larger model is a RangeError before one is read. Default: any.
  */
-export async function loadModel(source: Source): Promise<Model> {
+export async function loadModel(source: Source, { memory = Infinity } = {}): Promise<Model> {
   const config = await loadConfig(source)
   const family = familyOf(config)
   const checkpoint = await openCheckpoint(source)
@@ -22,6 +25,7 @@ export async function loadModel(source: Source): Promise<Model> {
   }
   const shapes = [...stored].map(([path, name]) => [path, { shape: checkpoint.shape(name) }] as const)
   checkParams(source.name, config, Object.fromEntries(shapes))
+  checkMemory(source.name, float32Bytes(checkpoint, [...stored.values()]), memory)
   const params: Record<string, FloatArray> = {}
   for (const [path, name] of stored) {
     params[path] = await checkpoint.tensor(name)
@@ -61,16 +65,7 @@ export async function saveModel(
 }
 
 /** A JSON object in a file. @throws Error naming the file when it is missing or no JSON object. */
-export async function readJson(source: Source, path: string): Promise<Json> {
-  const text = new TextDecoder().decode(await source.read(path))
-  try {
-    const json: unknown = JSON.parse(text)
-    if (json && typeof json === 'object' && !Array.isArray(json)) return json as Json
-  } catch (error) {
-    throw new Error(`${source.name}: ${path}: is not JSON: ${(error as Error).message}`, { cause: error })
-  }
-  throw new Error(`${source.name}: ${path}: want a JSON object`)
-}
+export const readJson: (source: Source, path: string) => Promise<Json> = readJsonObject
 
 /** Writes a value as indented JSON. */
 export async function writeJson(sink: Sink, path: string, value: unknown): Promise<void> {

@@ -188,7 +188,7 @@ describe('a model that is broken ends with 1 and one line that names what is wro
   const file = (name: string) => join(model(), name)
   const cases: readonly [string, () => Promise<unknown>, RegExp][] = [
     ['no folder', () => rm(model(), { recursive: true }), /broken: no such folder/],
-    ['no weights', () => rm(file('model.safetensors')), /broken: has neither model\.safetensors nor/],
+    ['no weights', () => rm(file('model.safetensors')), /broken: has no weights, want one of model\.safetensors/],
     ['weights cut off', () => truncate(file('model.safetensors'), 900), /broken\/model\.safetensors: .*cut off/],
     ['weights of no byte', () => truncate(file('model.safetensors'), 0), /got 0 bytes.*cut off/],
     ['no config', () => rm(file('config.json')), /broken: has no file config\.json/],

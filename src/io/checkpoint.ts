@@ -1,0 +1,101 @@
+/** Checkpoints: named tensors that are read on demand, whatever format and however many files hold them. */
+
+import { type FloatArray, sizeOf } from '../base/array.ts'
+import { formatBytes } from '../base/format.ts'
+import type { Source } from './files.ts'
+import { isObject, parseJson, readWhole } from './json.ts'
+import { openSafetensors } from './safetensors.ts'
+import { openTorch } from './torchFile.ts'
+
+/** An open checkpoint: what is in it, and its tensors on demand, each read by range. */
+export interface Checkpoint {
+  /** Tensor names in the order of the file. */
+  readonly names: readonly string[]
+  /** The shape of a tensor. @throws Error when there is no such tensor. */
+  shape(name: string): readonly number[]
+  /** What a tensor is stored as, e.g. `BF16` or `Q4_K`. @throws Error when there is no such tensor. */
+  dtype(name: string): string
+  /** A tensor as float32. @throws Error when there is no such tensor, or none of floating-point numbers. */
+  tensor(name: string): Promise<FloatArray>
+}
+
+/** A format whose checkpoints are one file, or several with an index of them. */
+interface Format {
+  readonly file: string
+  /** What the names of the files in an index end in. */
+  readonly ending: string
+  open(source: Source, path: string): Promise<Checkpoint>
+}
+
+/** Formats in the order they are looked for. */
+const formats: readonly Format[] = [
+  { file: 'model.safetensors', ending: '.safetensors', open: openSafetensors },
+  { file: 'pytorch_model.bin', ending: '.bin', open: openTorch },
+]
+
+/**
+ * The tensors of a checkpoint folder: of `model.safetensors`, else `pytorch_model.bin`, or the files that
+ * their `….index.json` names.
+ * @throws Error naming the file that is missing or wrong.
+ */
+export async function openCheckpoint(source: Source): Promise<Checkpoint> {
+  const files = await source.list()
+  for (const { file, ending, open } of formats) {
+    if (files.includes(file)) return open(source, file)
+    const index = `${file}.index.json`
+    if (files.includes(index)) return openShards(source, index, ending, open)
+  }
+  const wanted = formats.map(({ file }) => file).join(', ')
+  const other = files.find((file) => /\.(bin|ckpt|gguf|h5|msgpack|npz|onnx|pt|pth|safetensors)$/.test(file))
+  const hint = other ? `; ${other} alone is not read as the weights of a folder` : ''
+  throw new Error(`${source.name}: has no weights, want one of ${wanted} or an index of its parts${hint}`)
+}
+
+/** The memory that tensors of a checkpoint take as float32, in bytes; all of them by default. */
+export function float32Bytes(checkpoint: Checkpoint, names: readonly string[] = checkpoint.names): number {
+  return names.reduce((sum, name) => sum + 4 * sizeOf(checkpoint.shape(name)), 0)
+}
+
+/**
+ * Whether weights fit into memory.
+ * @param needed bytes that they take
+ * @param free bytes that there are
+ * @throws RangeError with both numbers when they do not.
+ */
+export function checkMemory(where: string, needed: number, free: number): void {
+  if (needed <= free) return
+  throw new RangeError(
+    `${where}: its weights take ${formatBytes(needed)} as float32, ${formatBytes(free)} of memory are free; ` +
+      'use a smaller model, or a machine with more memory',
+  )
+}
+
+async function openShards(source: Source, index: string, ending: string, open: Format['open']): Promise<Checkpoint> {
+  const where = `${source.name}/${index}`
+  const files = readWeightMap(where, ending, await readWhole(source, index))
+  const shards = new Map<string, Checkpoint>()
+  for (const file of new Set(files.values())) shards.set(file, await open(source, file))
+  const shardOf = (name: string): Checkpoint => {
+    const shard = shards.get(files.get(name) ?? '')
+    if (shard) return shard
+    throw new Error(`${where}: names no tensor ${name}`)
+  }
+  for (const name of files.keys()) shardOf(name).shape(name)
+  return {
+    names: [...files.keys()],
+    shape: (name) => shardOf(name).shape(name),
+    dtype: (name) => shardOf(name).dtype(name),
+    tensor: async (name) => shardOf(name).tensor(name),
+  }
+}
+
+function readWeightMap(where: string, ending: string, bytes: Uint8Array): Map<string, string> {
+  const wrong = `${where}: want JSON with "weight_map", the ${ending} file of each tensor`
+  const json = parseJson(where, bytes, { unique: true })
+  const map = isObject(json) ? json.weight_map : undefined
+  if (!isObject(map)) throw new Error(wrong)
+  const entries = Object.entries(map)
+  const isFile = (file: unknown): file is string => typeof file === 'string' && file.endsWith(ending)
+  if (!entries.every((entry): entry is [string, string] => isFile(entry[1]))) throw new Error(wrong)
+  return new Map(entries)
+}

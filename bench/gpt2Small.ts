@@ -1,7 +1,7 @@
 /** Models of GPT-2 small's shape with random weights, and the cases that benches run on them in their own processes. */
 
+import { isMapPath } from '../src/attention/mapParams.ts'
 import type { AttentionPlan } from '../src/attention/plan.ts'
-import { isMapPath } from '../src/attention/plan.ts'
 import { ints } from '../src/base/array.ts'
 import { type Random, random } from '../src/base/random.ts'
 import { createDistillation } from '../src/convert/distill.ts'

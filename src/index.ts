@@ -1,9 +1,17 @@
 /** The portable library: everything that runs in Node and in a browser alike. */
 
+export type { Attention } from './attention/attention.ts'
 export { type DistillLoss, divergence, entropy, imitation } from './attention/distillation.ts'
-export { type FeatureMap, featureMap, featureMaps, type MapName, mapNamed } from './attention/featureMaps.ts'
+export {
+  type FeatureMap,
+  featureMap,
+  featureMaps,
+  type MapEntry,
+  type MapName,
+  mapNamed,
+} from './attention/featureMaps.ts'
 export { type LinearState, linearAttention, linearAttentionFrom, linearWeights } from './attention/linear.ts'
-export type { AttentionPlan } from './attention/plan.ts'
+export { type AttentionPlan, attentionKinds, attentionOf, planName, planNamed } from './attention/plan.ts'
 export { softmaxAttention, softmaxWeights } from './attention/softmax.ts'
 export { type FloatArray, floats, ints, type NDArray, type Params } from './base/array.ts'
 export { Interrupted, UsageError } from './base/errors.ts'

@@ -2,9 +2,9 @@
 
 import { add, log, matmul, maximum, mean, mul, sub, sum } from '../graph/ops.ts'
 import type { Tensor } from '../graph/tensor.ts'
-import type { FeatureMap } from './featureMaps.ts'
-import { linearAttention, linearScores, type MapParams } from './linear.ts'
-import type { Heads } from './plan.ts'
+import type { Tensors } from '../graph/trace.ts'
+import type { Attention } from './attention.ts'
+import type { Heads } from './heads.ts'
 import { softmaxWeights, type Visibility } from './softmax.ts'
 
 /** What distillation matches: attention weights, attention outputs, or both. */
@@ -25,19 +25,19 @@ export interface Imitation {
   readonly loss: Tensor
 }
 
-/** Softmax attention of some heads, and how far the linear attention of the same heads is from it. */
+/** Softmax attention of some heads, and how far another attention of the same heads is from it. */
 export function imitation(
-  map: FeatureMap,
-  params: MapParams,
+  student: Attention,
+  params: Tensors,
   { q, k, v }: Heads,
   visibility: Visibility,
   kind: DistillLoss,
 ): Imitation {
   const weights = softmaxWeights(q, k, visibility)
   const y = matmul(weights, v)
-  const crossEntropy = () => softCrossEntropy(weights, linearScores(map, params, q, k, visibility))
+  const crossEntropy = () => softCrossEntropy(weights, student.scores(params, { q, k }, visibility))
   const squaredError = () => {
-    const error = sub(linearAttention(map, params, q, k, v, visibility), y)
+    const error = sub(student.attend(params, { q, k, v }, visibility), y)
     return mul(mean(mul(error, error), [-1]), mseFactor)
   }
   const losses = { 'cross-entropy': crossEntropy, mse: squaredError, both: () => add(crossEntropy(), squaredError()) }

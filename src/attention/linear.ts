@@ -39,15 +39,31 @@ export interface MapParams {
 export interface LinearState {
   readonly sums: Tensor
   readonly shift?: Tensor
+  /** The position of what is read next, (b 1 1 1); only for maps with positions. */
+  readonly start?: Tensor
+}
+
+/** Which rows of a text some queries or keys are. */
+export interface FeatureOptions {
+  /** Position of the first row, (b 1 1 1); 0 where not given. */
+  readonly start?: Tensor
 }
 
 /** Denominators are not allowed below this: a guard against 0 / 0 that changes no result. */
 const floor = 1e-30
 
+/** Features times e^(−shift); maps without a magnitude have no shift. */
+export interface Features {
+  readonly phi: Tensor
+  readonly shift?: Tensor
+}
+
 /** φ of the queries. Each query's own scale cancels in the normalisation, so the largest feature is made 1. */
-export function queryFeatures(map: FeatureMap, params: Tensors, q: Tensor): Tensor {
-  const u = map.project(params, q)
-  return map.magnitude ? map.activate(u, stopGradient(map.magnitude(u))) : map.activate(u)
+export function queryFeatures(map: FeatureMap, params: Tensors, q: Tensor, { start }: FeatureOptions = {}): Features {
+  const u = map.project(params, q, start)
+  if (!map.magnitude) return { phi: map.activate(u) }
+  const shift = stopGradient(map.magnitude(u))
+  return { phi: map.activate(u, shift), shift }
 }
 
 /** φ of the keys with one shift per head, and padding masked before the map (the shift must not see it) and after it. */
@@ -55,9 +71,9 @@ export function keyFeatures(
   map: FeatureMap,
   params: Tensors,
   k: Tensor,
-  options: { keyMask?: Tensor; shift?: Tensor } = {},
-): { phi: Tensor; shift?: Tensor } {
-  const u = map.project(params, masked(k, options.keyMask))
+  options: FeatureOptions & { keyMask?: Tensor; shift?: Tensor } = {},
+): Features {
+  const u = map.project(params, masked(k, options.keyMask), options.start)
   if (!map.magnitude) return { phi: masked(map.activate(u), options.keyMask) }
   const largest = stopGradient(max(map.magnitude(u), [2]))
   const shift = options.shift ? maximum(options.shift, largest) : largest
@@ -72,7 +88,11 @@ export function linearWeights(
   k: Tensor,
   visibility: Visibility,
 ): Tensor {
-  const scores = linearScores(map, params, q, k, visibility)
+  return normalisedRows(linearScores(map, params, q, k, visibility))
+}
+
+/** Scores to weights: rows that sum to 1, or to 0 where all scores are 0. */
+export function normalisedRows(scores: Tensor): Tensor {
   return div(scores, maximum(sum(scores, [-1]), floor))
 }
 
@@ -80,7 +100,9 @@ export function linearWeights(
 export function linearScores(map: FeatureMap, params: MapParams, q: Tensor, k: Tensor, visibility: Visibility): Tensor {
   const { l, s } = dims('linearScores', { q, k }, { q: 'b h l d', k: 'b h s d' })
   const { phi } = keyFeatures(map, params.k, k, visibility)
-  const scores = matmul(queryFeatures(map, params.q, q), transpose(phi))
+  // Fewer queries than keys are the last of them.
+  const start = map.positions && s! > l! ? { start: filled(q, [1, 1, 1, 1], s! - l!) } : {}
+  const scores = matmul(queryFeatures(map, params.q, q, start).phi, transpose(phi))
   return visibility.causal ? mul(scores, causalMask(q, l!, s!)) : scores
 }
 
@@ -104,7 +126,7 @@ export function linearAttention(
 ): Tensor {
   const s = options.causal ? 'l' : 's'
   dims('linearAttention', { q, k, v }, { q: 'b h l d', k: `b h ${s} d`, v: `b h ${s} e` })
-  const phiQ = queryFeatures(map, params.q, q)
+  const { phi: phiQ } = queryFeatures(map, params.q, q)
   const { phi: phiK } = keyFeatures(map, params.k, k, options)
   if (!options.causal) return normalised(matmul(phiQ, matmul(transpose(phiK), withOnes(v))))
   return normalised(chunkedSums(phiQ, phiK, withOnes(v), options.chunk).out)
@@ -123,11 +145,18 @@ export function linearAttentionFrom(
   v: Tensor,
   chunk?: number,
 ): { y: Tensor; state: LinearState } {
-  const phiQ = queryFeatures(map, params.q, q)
-  const { phi: phiK, shift } = keyFeatures(map, params.k, k, state.shift ? { shift: state.shift } : {})
-  const past = shift && state.shift ? mul(state.sums, exp(sub(state.shift, shift))) : state.sums
+  const start = state.start ? { start: state.start } : {}
+  const { phi: phiQ } = queryFeatures(map, params.q, q, start)
+  const before = state.shift ? { shift: state.shift } : {}
+  const { phi: phiK, shift } = keyFeatures(map, params.k, k, { ...start, ...before })
+  const past = rescaled(state, shift)
   const { out, total } = advance(phiQ, phiK, withOnes(v), past, chunk)
   return { y: normalised(out), state: { sums: total, ...(shift && { shift }) } }
+}
+
+/** The sums of a state under a new shift. */
+export function rescaled({ sums, shift: old }: LinearState, shift?: Tensor): Tensor {
+  return shift && old ? mul(sums, exp(sub(old, shift))) : sums
 }
 
 function advance(phiQ: Tensor, phiK: Tensor, v1: Tensor, past: Tensor, chunk?: number) {
@@ -159,17 +188,18 @@ function chunkedSums(phiQ: Tensor, phiK: Tensor, v1: Tensor, chunk?: number): { 
 }
 
 /** A column of ones beside v, so that the denominator is one more column of every product. */
-function withOnes(v: Tensor): Tensor {
+export function withOnes(v: Tensor): Tensor {
   return concat([v, filled(v, [...v.shape.slice(0, 3), 1], 1)], -1)
 }
 
-function normalised(out: Tensor): Tensor {
+/** The last column of `out` is the denominator of the others: (… e+1) -> (… e). */
+export function normalised(out: Tensor): Tensor {
   const [y, denominator] = split(out, [out.shape[3]! - 1, 1], -1) as [Tensor, Tensor]
   return div(y, maximum(denominator, floor))
 }
 
 /** Zeros for padding, in φ(k) itself so that it enters neither the sums nor the denominator: (b h s f) -> (b h s f). */
-function masked(x: Tensor, keyMask?: Tensor): Tensor {
+export function masked(x: Tensor, keyMask?: Tensor): Tensor {
   if (!keyMask) return x
   const { b, s } = dims('keyMask', { keyMask }, { keyMask: 'b s' })
   return mul(x, reshape(keyMask, [b!, 1, s!, 1]))

@@ -1,63 +1,148 @@
 /** An attention plan: data in a model's config that says what a layer's attention computes. */
 
-import type { Tensor } from '../graph/tensor.ts'
 import type { Tensors } from '../graph/trace.ts'
-import { repeatHeads } from '../nn/layers.ts'
-import { below, type ParamSpecs, prefixed } from '../nn/params.ts'
-import { featureMap, featureMaps, type MapName, type MapSizes } from './featureMaps.ts'
-import { linearAttention, type MapParams } from './linear.ts'
-import { softmaxAttention, type Visibility } from './softmax.ts'
+import type { ParamSpecs } from '../nn/params.ts'
+import type { Attention } from './attention.ts'
+import { type MapName, mapEntry, mapFor, mapNamed } from './featureMaps.ts'
+import type { Attend, HeadSizes } from './heads.ts'
+import { type HybridPart, hybridKind } from './kinds/hybrid.ts'
+import { linearKind } from './kinds/linear.ts'
+import { noneKind } from './kinds/none.ts'
+import { softmaxKind } from './kinds/softmax.ts'
+import { topKKind } from './kinds/topK.ts'
+import { windowKind } from './kinds/window.ts'
+import type { Visibility } from './softmax.ts'
 
 /** What one layer's attention computes. */
-export type AttentionPlan = { readonly kind: 'softmax' } | { readonly kind: 'linear'; readonly map: MapName }
+export type AttentionPlan =
+  | { readonly kind: 'softmax' }
+  | { readonly kind: 'linear'; readonly map: MapName }
+  | { readonly kind: 'hybrid'; readonly map: MapName; readonly window: number; readonly part?: HybridPart }
+  | { readonly kind: 'window'; readonly window: number; readonly sinks: number }
+  | { readonly kind: 'top-k'; readonly k: number }
+  | { readonly kind: 'none' }
 
-/** Queries (b h l d), keys (b h s d) and values (b h s e) of a layer, keys already repeated for grouped queries. */
-export interface Heads {
-  readonly q: Tensor
-  readonly k: Tensor
-  readonly v: Tensor
+type PlanOf<K extends AttentionPlan['kind']> = Extract<AttentionPlan, { readonly kind: K }>
+
+/** A kind of attention: what it computes with some settings, and how its settings are written and read. */
+interface Kind<P extends AttentionPlan> {
+  readonly summary: string
+  /** How a name of it is written, e.g. `window:W:SINKS`. */
+  readonly form: string
+  build(plan: P): Attention
+  /** What stands after the kind in a name. */
+  parts(plan: P): readonly (string | number)[]
+  /** @throws TypeError or RangeError for parts that are missing, too many or wrong. */
+  read(parts: readonly string[]): P
 }
 
-/** The attention of a block: heads -> (b h l e). A block takes it as an argument; conversion only exchanges it. */
-export type Attend = (heads: Heads) => Tensor
+type Kinds = { readonly [K in AttentionPlan['kind']]: Kind<PlanOf<K>> }
 
-const queryPrefix = 'feature_map_q.'
-const keyPrefix = 'feature_map_k.'
+/** The map of a hybrid where none is named: its features are bounded, so that neither part drowns the other. */
+const hybridMap = 'hedgehog-softmax'
+
+/** The table of kinds: what a name that is no feature map can mean. */
+export const attentionKinds: Kinds = {
+  softmax: {
+    summary: 'softmax attention, a cache of all keys and values',
+    form: 'softmax',
+    build: () => softmaxKind,
+    parts: () => [],
+    read: () => ({ kind: 'softmax' }),
+  },
+  linear: {
+    summary: 'linear attention by a feature map, a state of constant size',
+    form: 'MAP',
+    build: ({ map }) => linearKind(map),
+    parts: ({ map }) => [map],
+    read: ([map = '']) => ({ kind: 'linear', map: mapNamed(map) }),
+  },
+  hybrid: {
+    summary: 'softmax over the last W positions, linear attention before them',
+    form: 'hybrid:W[/MAP]',
+    build: hybridKind,
+    parts: ({ window, map, part }) => [`${window}/${map}`, ...(part ? [`${part}-only`] : [])],
+    read([settings = '', only]) {
+      const [window = '', ...map] = settings.split('/')
+      const part = only?.replace(/-only$/, '')
+      if (part !== undefined && part !== 'window' && part !== 'linear') {
+        throw new RangeError(`got ${only}, want window-only or linear-only`)
+      }
+      const plan = { kind: 'hybrid', map: mapNamed(map.join('/') || hybridMap), window: count(window) } as const
+      return part ? { ...plan, part } : plan
+    },
+  },
+  window: {
+    summary: 'softmax over the last W positions and the first SINKS (0)',
+    form: 'window:W[:SINKS]',
+    build: windowKind,
+    parts: ({ window, sinks }) => [window, sinks],
+    read: ([window = '', sinks = '0']) => ({ kind: 'window', window: count(window), sinks: count(sinks, 0) }),
+  },
+  'top-k': {
+    summary: 'softmax over the K nearest keys of each query, found exactly',
+    form: 'top-k:K',
+    build: ({ k }) => topKKind(k),
+    parts: ({ k }) => [k],
+    read: ([k = '']) => ({ kind: 'top-k', k: count(k) }),
+  },
+  none: {
+    summary: 'no attention: a control',
+    form: 'none',
+    build: () => noneKind,
+    parts: () => [],
+    read: () => ({ kind: 'none' }),
+  },
+}
+
+/** The attention that a plan describes. */
+export function attentionOf(plan: AttentionPlan): Attention {
+  return (attentionKinds[plan.kind] as Kind<AttentionPlan>).build(plan)
+}
 
 /** The parameters that a plan adds to a layer's attention module. */
-export function planParams(plan: AttentionPlan, sizes: MapSizes): ParamSpecs {
-  if (plan.kind === 'softmax') return {}
-  const specs = featureMap(plan.map).params(sizes)
-  return { ...prefixed(queryPrefix, specs), ...prefixed(keyPrefix, specs) }
+export function planParams(plan: AttentionPlan, sizes: HeadSizes): ParamSpecs {
+  return attentionOf(plan).params(sizes)
 }
 
-/** Whether a parameter, by its full path, belongs to a feature map. */
-export function isMapPath(path: string): boolean {
-  return [queryPrefix, keyPrefix].some((prefix) => path.startsWith(prefix) || path.includes(`.${prefix}`))
-}
-
-/** The maps' parameters among those of an attention module. */
-export function mapParams(params: Tensors): MapParams {
-  return { q: below(queryPrefix, params), k: below(keyPrefix, params) }
-}
-
-/** The attention that a plan describes, with the maps' parameters among `params`. */
+/** The attention of a layer by its plan, with its parameters among `params`. */
 export function attendBy(plan: AttentionPlan, params: Tensors, visibility: Visibility): Attend {
-  if (plan.kind === 'softmax') return ({ q, k, v }) => softmaxAttention(q, k, v, visibility)
-  const map = featureMap(plan.map)
-  return ({ q, k, v }) => linearAttention(map, mapParams(params), q, k, v, visibility)
+  const attention = attentionOf(plan)
+  return (heads) => attention.attend(params, heads, visibility)
 }
 
-/**
- * Heads whose keys and values serve several query heads each (grouped queries).
- * @throws RangeError when the key heads do not divide the query heads.
- */
-export function grouped({ q, k, v }: Heads): Heads {
-  const times = q.shape[1]! / k.shape[1]!
-  if (!Number.isInteger(times)) {
-    throw new RangeError(`grouped: got ${q.shape[1]} query heads, want a multiple of the ${k.shape[1]} key heads`)
+/** A plan as a person writes it: a feature map's name, or a kind's with its settings. {@link planNamed} reads it. */
+export function planName(plan: AttentionPlan): string {
+  const parts = (attentionKinds[plan.kind] as Kind<AttentionPlan>).parts(plan)
+  return (plan.kind === 'linear' ? parts : [plan.kind, ...parts]).join(':')
+}
+
+/** The plan of a name: `hedgehog`, `hybrid:64/hedgehog-softmax`, `window:64:4`. @throws RangeError saying what is known. */
+export function planNamed(name: string): AttentionPlan {
+  const [kind = '', ...parts] = name.split(':')
+  if (kind === 'linear' || !Object.hasOwn(attentionKinds, kind)) {
+    return { kind: 'linear', map: mapNamed(name, 'attention') }
   }
-  return { q, k: repeatHeads(k, times), v: repeatHeads(v, times) }
+  const { read, form } = attentionKinds[kind as AttentionPlan['kind']]
+  try {
+    // A map's own number may follow a colon inside of a hybrid.
+    return read(kind === 'hybrid' ? hybridParts(name.slice(kind.length + 1)) : parts)
+  } catch (error) {
+    throw new RangeError(
+      `attention ${name}: ${(error as Error).message.replace(/^featureMap: /, '')}; it is written ${form}`,
+      { cause: error },
+    )
+  }
+}
+
+/** Whether a conversion distils this attention before the model is finetuned. */
+export function isDistilled(plan: AttentionPlan): boolean {
+  return 'map' in plan && mapEntry(plan.map).distilled
+}
+
+/** A plan for a model with so many positions: maps that depend on positions get their number. */
+export function planFor(plan: AttentionPlan, positions: number): AttentionPlan {
+  return 'map' in plan ? { ...plan, map: mapFor(plan.map, positions) } : plan
 }
 
 /**
@@ -65,13 +150,29 @@ export function grouped({ q, k, v }: Heads): Heads {
  * @throws TypeError or RangeError saying what is wrong at `where`.
  */
 export function readPlan(where: string, json: unknown): AttentionPlan {
-  const { kind, map } = (json ?? {}) as Record<string, unknown>
-  if (kind === 'softmax') return { kind }
-  if (kind !== 'linear')
-    throw new TypeError(`${where}: got attention kind ${JSON.stringify(kind)}, want softmax or linear`)
-  featureMap(String(map), where)
-  return { kind, map: map as MapName }
+  const { kind, ...rest } = (json ?? {}) as Record<string, unknown>
+  if (typeof kind !== 'string' || !Object.hasOwn(attentionKinds, kind)) {
+    const known = Object.keys(attentionKinds).join(' or ')
+    throw new TypeError(`${where}: got attention kind ${JSON.stringify(kind)}, want ${known}`)
+  }
+  const record = attentionKinds[kind as AttentionPlan['kind']] as Kind<AttentionPlan>
+  try {
+    const parts = record.parts({ kind, ...rest } as unknown as AttentionPlan).map(String)
+    return record.read(kind === 'hybrid' ? hybridParts(parts.join(':')) : parts)
+  } catch (error) {
+    const message = (error as Error).message.replace(/^featureMap: /, '')
+    throw new RangeError(`${where}: ${message}`, { cause: error })
+  }
 }
 
-/** All map names, for help. */
-export const mapNames = Object.keys(featureMaps) as MapName[]
+/** The part that is shown alone stands after the last colon; other colons belong to the map. */
+function hybridParts(text: string): string[] {
+  const only = /:([a-z]+-only)$/.exec(text)
+  return only ? [text.slice(0, only.index), only[1]!] : [text]
+}
+
+function count(text: string, least = 1): number {
+  const value = /^\d{1,7}$/.test(text) ? Number(text) : Number.NaN
+  if (value >= least) return value
+  throw new RangeError(`got ${text === '' ? 'nothing' : text}, want a whole number from ${least}`)
+}

@@ -13,7 +13,7 @@ export interface Visibility {
 }
 
 /** Added to a hidden score: far below every real one, and finite so that a row without any key gives no NaN. */
-const hidden = -1e30
+export const hidden = -1e30
 
 /** q·k / √d, hidden scores very low: (b h l d), (b h s d) -> (b h l s). */
 export function softmaxScores(q: Tensor, k: Tensor, { causal, keyMask }: Visibility): Tensor {

@@ -1,8 +1,9 @@
 /** The story of a conversion: score, linearize, distil, finetune, score again, beside what it must be compared with. */
 
 import type { DistillLoss } from '../attention/distillation.ts'
-import type { MapName } from '../attention/featureMaps.ts'
-import { isMapPath } from '../attention/plan.ts'
+import type { HybridPart } from '../attention/kinds/hybrid.ts'
+import { isMapPath } from '../attention/mapParams.ts'
+import { isDistilled, planNamed } from '../attention/plan.ts'
 import { floats, type NDArray, type Params } from '../base/array.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
@@ -31,9 +32,10 @@ export interface ConvertJob {
   readonly trainTokens: Int32Array
   readonly validationTokens: Int32Array
   readonly testTokens: Int32Array
-  readonly map: MapName
-  /** Maps that get the same finetuning for comparison. */
-  readonly compare: readonly MapName[]
+  /** What is converted to, by its full name: a feature map or another attention. */
+  readonly map: string
+  /** What gets the same finetuning for comparison, by full names. */
+  readonly compare: readonly string[]
   readonly distill: Recipe & { readonly loss: DistillLoss }
   readonly finetune: Recipe
   /** Batches that fidelity is measured on. */
@@ -70,7 +72,7 @@ export interface Conversion {
 }
 
 /** The name of a map's rows: all Hedgehog variants are `hedgehog`. */
-export function rowName(map: MapName): string {
+export function rowName(map: string): string {
   return map.startsWith('hedgehog') ? 'hedgehog' : map
 }
 
@@ -97,12 +99,14 @@ export async function* convert(job: ConvertJob): Job<Conversion> {
   yield* note(`${own}-distilled`, distilled.model, distilled.seconds, 'teacher')
   const converted = yield* finetune(own, distilled.model)
   yield* note(own, converted.model, distilled.seconds + converted.seconds, 'student')
+  for (const [name, control] of controlsOf(converted.model)) yield* note(`${own}-${name}`, control, 0)
 
   for (const other of comparedMaps(job)) {
     const swapped = linearize(teacher, other, random(job.seed).split(other))
     yield* note(`${other}-untrained`, swapped, 0, 'teacher')
-    const compared = yield* finetune(other, swapped)
-    yield* note(other, compared.model, compared.seconds, 'student')
+    const began = isDistilled(planNamed(other)) ? yield* distil(`${other}-distilled`, swapped) : idle(swapped)
+    const compared = yield* finetune(other, began.model)
+    yield* note(other, compared.model, began.seconds + compared.seconds, 'student')
   }
   return { model: converted.model, entries, curves }
 
@@ -123,7 +127,7 @@ export async function* convert(job: ConvertJob): Job<Conversion> {
   }
 
   async function* distil(name: string, model: Model): Job<Stage> {
-    if (!Object.keys(model.params).some(isMapPath) || job.distill.steps === 0) return { model, seconds: 0 }
+    if (!Object.keys(model.params).some(isMapPath) || job.distill.steps === 0) return idle(model)
     const objective = createDistillation(job.device, model.config, { loss: job.distill.loss })
     const validation = [...heldOut(job.validationTokens, job.distill)].slice(0, validationBatches)
     try {
@@ -146,7 +150,7 @@ export async function* convert(job: ConvertJob): Job<Conversion> {
   }
 
   async function* finetune(name: string, model: Model): Job<Stage> {
-    if (job.finetune.steps === 0) return { model, seconds: 0 }
+    if (job.finetune.steps === 0) return idle(model)
     const { length, batch } = job.finetune
     const validationTokens = job.validationTokens.subarray(0, validationBatches * batch * length + 1)
     const { device, trainTokens } = job
@@ -173,8 +177,20 @@ export async function* convert(job: ConvertJob): Job<Conversion> {
   }
 }
 
+/** What shows which part of a hybrid does the work: each part alone, and neither. Empty for other models. */
+export function controlsOf({ config, params }: Model): [name: string, control: Model][] {
+  if (config.attention.every(({ kind }) => kind !== 'hybrid')) return []
+  const weights = Object.fromEntries(Object.entries(params).filter(([path]) => !isMapPath(path)))
+  const parted = (part: HybridPart) => config.attention.map((p) => (p.kind === 'hybrid' ? { ...p, part } : p))
+  return [
+    ['linear-only', { config: { ...config, attention: parted('linear') }, params }],
+    ['window-only', { config: { ...config, attention: parted('window') }, params }],
+    ['none', { config: { ...config, attention: config.attention.map(() => ({ kind: 'none' })) }, params: weights }],
+  ]
+}
+
 /** The maps that are compared, each once and without the one converted to, whose rows are there anyway. */
-export function comparedMaps({ map, compare }: Pick<ConvertJob, 'map' | 'compare'>): MapName[] {
+export function comparedMaps({ map, compare }: Pick<ConvertJob, 'map' | 'compare'>): string[] {
   return [...new Set(compare)].filter((other) => other !== map)
 }
 
@@ -216,6 +232,8 @@ interface Stage {
   readonly model: Model
   readonly seconds: number
 }
+
+const idle = (model: Model): Stage => ({ model, seconds: 0 })
 
 const checkpointEvery = 50
 /** Held-out batches that curves are validated on; the final scores are on the whole test text. */

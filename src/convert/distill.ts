@@ -1,8 +1,7 @@
 /** Stage 1: feature maps learn to imitate softmax attention, all layers in one pass, the teacher's outputs passed on. */
 
 import { type DistillLoss, imitation } from '../attention/distillation.ts'
-import { featureMap } from '../attention/featureMaps.ts'
-import { mapParams } from '../attention/plan.ts'
+import { attentionOf } from '../attention/plan.ts'
 import { type FloatArray, floats, type NDArray, type Params } from '../base/array.ts'
 import { blockInputs, blockKey, functionCache, traceBlock } from '../execute/blocks.ts'
 import { createForward } from '../execute/forward.ts'
@@ -25,7 +24,7 @@ export interface Distillation extends Objective {
 /**
  * Attention distillation of a linearized config: the mean over queries, heads and layers of the student's loss.
  * Gradients reach feature maps only, and none crosses a layer: each layer and head is a problem of its own.
- * @throws RangeError when a layer's attention is not linear.
+ * @throws RangeError when a layer's attention has no feature map.
  */
 export function createDistillation(
   device: Device,
@@ -40,11 +39,11 @@ export function createDistillation(
   const layerOf = (layer: number, trained: readonly string[]) =>
     functions.get(`${blockKey(config, layer)} ${trained}`, () => ({ factor, ...inputs }) => {
       const plan = config.attention[layer]!
-      if (plan.kind !== 'linear') throw new RangeError(`distill: layer ${layer} attends by ${plan.kind}, want linear`)
+      if (!('map' in plan)) throw new RangeError(`distill: layer ${layer} attends by ${plan.kind}, want a feature map`)
       let loss: Tensor | undefined
       const y = traceBlock(config, layer, inputs, {
         attend: (params) => (heads) => {
-          const found = imitation(featureMap(plan.map), mapParams(params), heads, { causal: config.causal }, kind)
+          const found = imitation(attentionOf(plan), params, heads, { causal: config.causal }, kind)
           // Mean over heads, then what each token counts.
           loss = mul(sum(mean(found.loss, [1]), undefined, false), factor!)
           return found.y

@@ -1,6 +1,5 @@
 /** A conversion as a report: rows, curves, heads, attention maps and weight curves, all plain data. */
 
-import type { MapName } from '../attention/featureMaps.ts'
 import { ints } from '../base/array.ts'
 import { random } from '../base/random.ts'
 import { layerWeights } from '../evaluate/fidelity.ts'
@@ -118,7 +117,7 @@ async function weightCurves(
 ): Promise<WeightCurve[]> {
   const length = job.finetune.length
   const tokens = job.testTokens.subarray(0, length)
-  const swapped = (map: MapName) => linearize(job.teacher, map, random(job.seed).split(map))
+  const swapped = (map: string) => linearize(job.teacher, map, random(job.seed).split(map))
   const students: [string, Model][] = [
     [`${rowName(job.map)}-distilled`, modelOf(conversion, `${rowName(job.map)}-distilled`)],
     ...comparedMaps(job).map((map): [string, Model] => [`${map}-untrained`, swapped(map)]),

@@ -1,10 +1,8 @@
 /** Fidelity: how near linear attention weights are to softmax's, per layer and head, on held-out text. */
 
 import { divergence, entropy } from '../attention/distillation.ts'
-import { featureMap } from '../attention/featureMaps.ts'
-import { linearWeights } from '../attention/linear.ts'
-import { mapParams } from '../attention/plan.ts'
-import { softmaxScores, softmaxWeights } from '../attention/softmax.ts'
+import { attentionOf } from '../attention/plan.ts'
+import { softmaxScores } from '../attention/softmax.ts'
 import type { FloatArray, NDArray } from '../base/array.ts'
 import { blockInputs, blockKey, functionCache, traceBlock } from '../execute/blocks.ts'
 import { createForward } from '../execute/forward.ts'
@@ -52,7 +50,7 @@ export async function* layerWeights(
   ids: NDArray,
   { stream }: FidelityOptions,
 ): AsyncGenerator<LayerWeights> {
-  const [source, target] = [attentionOf(device, teacher), attentionOf(device, student)]
+  const [source, target] = [shownAttention(device, teacher), shownAttention(device, student)]
   try {
     let x = await source.embed(ids)
     let own = stream === 'teacher' ? x : await target.embed(ids)
@@ -110,7 +108,7 @@ export async function fidelity(
 }
 
 /** A model's attention, layer by layer, with its weights shown. */
-function attentionOf(device: Device, { config, params }: Model) {
+function shownAttention(device: Device, { config, params }: Model) {
   const forward = createForward(device, config)
   const functions = functionCache(device)
   const visibility = { causal: config.causal }
@@ -124,10 +122,7 @@ function attentionOf(device: Device, { config, params }: Model) {
           attend:
             (own) =>
             ({ q, k, v }) => {
-              const weights =
-                plan.kind === 'softmax'
-                  ? softmaxWeights(q, k, visibility)
-                  : linearWeights(featureMap(plan.map), mapParams(own), q, k, visibility)
+              const weights = attentionOf(plan).weights(own, { q, k }, visibility)
               Object.assign(shown, { weights, scores: softmaxScores(q, k, visibility) })
               return matmul(weights, v)
             },

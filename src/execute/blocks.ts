@@ -1,6 +1,7 @@
 /** Blocks as compiled functions: one per distinct block, whatever the number of layers. */
 
-import { type Attend, attendBy } from '../attention/plan.ts'
+import type { Attend } from '../attention/heads.ts'
+import { attendBy } from '../attention/plan.ts'
 import type { FloatArray, NDArray, Params } from '../base/array.ts'
 import { mul, reshape, slice } from '../graph/ops.ts'
 import type { Tensor } from '../graph/tensor.ts'

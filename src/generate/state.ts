@@ -1,5 +1,7 @@
 /** Reads tokens into a state and gives the logits of the next: prefill in pieces, then one position at a time. */
 
+import type { Kept, Memory } from '../attention/memory.ts'
+import { attentionOf } from '../attention/plan.ts'
 import { type FloatArray, floats, ints, type NDArray } from '../base/array.ts'
 import { blockInputs, blockKey, functionCache, traceBlock } from '../execute/blocks.ts'
 import { createForward } from '../execute/forward.ts'
@@ -8,7 +10,6 @@ import { familyOf } from '../models/families.ts'
 import type { Model, ModelConfig } from '../models/model.ts'
 import { below, prefixed } from '../nn/params.ts'
 import type { Device } from '../runtime/device.ts'
-import { type Kept, type Memory, memoryOf } from './memory.ts'
 
 /** All that a model keeps of the tokens it has read: one memory per layer. */
 export interface State {
@@ -28,7 +29,7 @@ export interface Advanced {
 /** A model that reads token by token. Linear layers keep a state of constant size, softmax layers all keys and values. */
 export interface Generator {
   readonly config: ModelConfig
-  /** The most positions that a state can hold; Infinity for a model without learned positions. */
+  /** The most positions that a state can hold; Infinity where neither embeddings nor feature maps depend on them. */
   readonly limit: number
   /** A state that has read nothing. @param batch sequences side by side, default 1. */
   start(batch?: number): State
@@ -56,11 +57,12 @@ export function createGenerator(device: Device, { config, params }: Model): Gene
   if (!config.causal) {
     throw new TypeError(`createGenerator: ${config.family} sees later tokens, want a causal model to generate with`)
   }
-  const limit = familyOf(config).lookups.some(({ by }) => by === 'positions') ? config.maxLength : Infinity
+  const embedded = familyOf(config).lookups.some(({ by }) => by === 'positions') ? config.maxLength : Infinity
+  const limit = Math.min(embedded, ...config.attention.map((plan) => attentionOf(plan).positions ?? Infinity))
   const forward = createForward(device, config)
   const functions = functionCache(device)
   const layers = config.attention.map((plan, layer) => {
-    const memory = memoryOf(plan, config)
+    const memory = attentionOf(plan).memory(config)
     const build = () => (inputs: Tensors) => tracedStep(config, layer, memory, inputs)
     return { memory, weights: blockInputs(config, params, layer), run: functions.get(blockKey(config, layer), build) }
   })
@@ -76,7 +78,7 @@ export function createGenerator(device: Device, { config, params }: Model): Gene
     let x = await forward.embed(params, ids, position)
     for (const [layer, { memory, weights, run }] of layers.entries()) {
       const before = kept[layer]!
-      const inputs = { x, ...prefixed('past.', memory.past(before, position)), ...weights }
+      const inputs = { x, ...prefixed('past.', memory.past(before, position, l)), ...weights }
       const { y, ...rest } = (await run(inputs, prefixed('next.', memory.inPlace(before, l)))) as Kept
       next.push(memory.keep(before, below('next.', rest), position))
       x = y!

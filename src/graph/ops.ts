@@ -92,6 +92,9 @@ export const max = (x: Tensor, axes?: readonly number[], keep = true): Tensor =>
 /** exp(x) / Σ exp(x) over the last axis, without overflow. */
 export const softmax = (x: Tensor): Tensor => one('Softmax', [x], { axis: x.shape.length - 1 })
 
+/** The k-th largest of each row, (… s) -> (… 1); it has no gradient. @throws RangeError unless 1 ≤ k ≤ s. */
+export const kthLargest = (x: Tensor, k: number): Tensor => one('KthLargest', [x], { k })
+
 /** Running sums along an axis; exclusive leaves out the element itself, reverse sums from the end. */
 export function cumsum(x: Tensor, axis: number, options: { exclusive?: boolean; reverse?: boolean } = {}): Tensor {
   const { exclusive = false, reverse = false } = options

@@ -420,6 +420,27 @@ export const primitives: Readonly<Record<string, Operator>> = {
     examples: [{ shapes: [[2, 3, 5], [5], [5]], attrs: { epsilon: 1e-5 } }],
   },
 
+  // The ONNX operator also gives positions and the larger values: only the last is of use here.
+  KthLargest: {
+    infer: ([x], attrs) => {
+      const [k, size] = [number(attrs, 'k'), x!.shape.at(-1)!]
+      if (!(k >= 1 && k <= size)) throw new RangeError(`KthLargest: got k = ${k} of ${size}, want 1 to ${size}`)
+      return [{ dtype: x!.dtype, shape: [...x!.shape.slice(0, -1), 1] }]
+    },
+    emit(emitter, { inputs, outputs, attrs }) {
+      const [values, positions] = [emitter.temporary(), emitter.temporary()]
+      const attributes = { axis: -1, largest: 1, sorted: 1 }
+      emitter.push(
+        'TopK',
+        [emitter.name(inputs[0]!), emitter.int64([number(attrs, 'k')])],
+        [values, positions],
+        attributes,
+      )
+      emitter.push('ReduceMin', [values, emitter.int64([-1])], names(emitter, outputs), { keepdims: 1 })
+    },
+    examples: [{ shapes: [[2, 3, 5]], attrs: { k: 2 } }],
+  },
+
   Gather: {
     infer: ([table, ids]) => [{ dtype: table!.dtype, shape: [...ids!.shape, ...table!.shape.slice(1)] }],
     grad: ({ inputs: [table, ids] }, [dy]) => {

@@ -1,6 +1,7 @@
 /** GPT-2: learned positions, pre-norm blocks, tied output embedding; parameter names as in Hugging Face checkpoints. */
 
-import { grouped, planParams, readPlan } from '../attention/plan.ts'
+import { grouped } from '../attention/heads.ts'
+import { planParams, readPlan } from '../attention/plan.ts'
 import { add, gelu, split } from '../graph/ops.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Tensors } from '../graph/trace.ts'

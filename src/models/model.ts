@@ -1,6 +1,7 @@
 /** What a model is: a config, parameters by path, and the pure functions of its family. */
 
-import type { Attend, AttentionPlan } from '../attention/plan.ts'
+import type { Attend } from '../attention/heads.ts'
+import type { AttentionPlan } from '../attention/plan.ts'
 import type { Params } from '../base/array.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Tensors } from '../graph/trace.ts'

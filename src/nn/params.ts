@@ -4,7 +4,7 @@ import { type FloatArray, floats, type Params, sizeOf } from '../base/array.ts'
 import type { Random } from '../base/random.ts'
 
 /** How a parameter begins. `identity` is a unit matrix in the last two axes, repeated over the others. */
-export type Initial = { readonly normal: number } | 'zeros' | 'ones' | 'identity'
+export type Initial = { readonly normal: number } | { readonly value: number } | 'zeros' | 'ones' | 'identity'
 
 /** One parameter: its shape and how it begins. */
 export interface ParamSpec {
@@ -43,8 +43,9 @@ function initialValue({ shape, initial }: ParamSpec, rng: Random): FloatArray {
   const array = floats(shape)
   if (initial === 'ones') array.data.fill(1)
   else if (initial === 'identity') fillIdentity(array)
-  else if (initial !== 'zeros')
-    for (let i = 0; i < array.data.length; i++) array.data[i] = initial.normal * rng.normal()
+  else if (initial === 'zeros') return array
+  else if ('value' in initial) array.data.fill(initial.value)
+  else for (let i = 0; i < array.data.length; i++) array.data[i] = initial.normal * rng.normal()
   return array
 }
 

@@ -1,8 +1,8 @@
 /** Random heads for each feature map of the table, and the reference's answer for them. */
 
-import { type FeatureMap, featureMaps, type MapName } from '../../src/attention/featureMaps.ts'
+import { type FeatureMap, featureMap, type MapName } from '../../src/attention/featureMaps.ts'
 import type { MapParams } from '../../src/attention/linear.ts'
-import { mapParams } from '../../src/attention/plan.ts'
+import { mapParams } from '../../src/attention/mapParams.ts'
 import type { NDArray } from '../../src/base/array.ts'
 import { random } from '../../src/base/random.ts'
 import type { Tensors } from '../../src/graph/trace.ts'
@@ -11,9 +11,10 @@ import type { Arrays } from '../../src/runtime/device.ts'
 import { matrices } from '../golden.ts'
 import * as reference from '../reference.ts'
 import { doubles, normals, run } from '../tensors.ts'
+import { chosenMaps, mapNames } from './examples.ts'
 
-/** Every map of the table: a new entry is tested without another line. */
-export const maps = Object.entries(featureMaps) as [MapName, FeatureMap][]
+/** Every map of the table, and what can be chosen of them. */
+export const maps = [...mapNames, ...chosenMaps].map((name): [MapName, FeatureMap] => [name, featureMap(name)])
 
 /** Sizes of a case; s, the number of keys, is l where not given. */
 export interface Sizes {
@@ -98,13 +99,15 @@ export async function expected(
 
 /** φ of each head's queries or keys: from the reference, or, for a map that it lacks, from the map without any shift. */
 async function features(name: MapName, side: 'q' | 'k', inputs: Arrays): Promise<number[][][]> {
-  const map: FeatureMap = featureMaps[name]
+  const map = featureMap(name)
+  // Fewer queries than keys are the last of them.
+  const before = inputs.k!.shape[2]! - inputs.q!.shape[2]!
   const x = inputs[side]!
   const known = referenceName(name)
   if (!known) {
     const { phi } = await run(
-      (given) => ({ phi: map.activate(map.project(paramsIn(given)[side], given[side]!)) }),
-      inputs,
+      ({ start, ...given }) => ({ phi: map.activate(map.project(paramsIn(given)[side], given[side]!, start)) }),
+      { ...inputs, ...(map.positions && { start: doubles([1, 1, 1, 1], [side === 'q' ? before : 0]) }) },
     )
     return matrices(phi as { shape: readonly number[]; data: Float64Array })
   }

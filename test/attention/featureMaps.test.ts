@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type FeatureMap, featureMap, featureMaps } from '../../src/attention/featureMaps.ts'
+import { featureMap, mapEntry, mapNamed } from '../../src/attention/featureMaps.ts'
 import { keyFeatures, linearAttention, linearWeights, queryFeatures } from '../../src/attention/linear.ts'
+import { orthogonalFeatures } from '../../src/attention/maps/orthogonal.ts'
+import { softmaxScores } from '../../src/attention/softmax.ts'
 import type { NDArray } from '../../src/base/array.ts'
 import { random } from '../../src/base/random.ts'
 import { vjp } from '../../src/graph/gradient.ts'
@@ -108,7 +110,7 @@ for (const [name, map] of maps) {
       const { phiQ, phiK } = await run(
         (given) => {
           const { q, k } = paramsIn(given)
-          return { phiQ: queryFeatures(map, q, given.q!), phiK: keyFeatures(map, k, given.k!).phi }
+          return { phiQ: queryFeatures(map, q, given.q!).phi, phiK: keyFeatures(map, k, given.k!).phi }
         },
         caseOf(map, 4),
       )
@@ -162,14 +164,15 @@ for (const [name, map] of maps) {
     })
 
     it('says what it computes and where it comes from', () => {
-      assert.ok(map.summary.length > 0 && map.summary.length < 100)
-      assert.match(map.source, /\S/)
+      const { summary, source } = mapEntry(name)
+      assert.ok(summary.length > 0 && summary.length < 100)
+      assert.match(source, /\S/)
     })
   })
 }
 
 describe('hedgehog-exp', () => {
-  const exp: FeatureMap = featureMaps['hedgehog-exp']
+  const exp = featureMap('hedgehog-exp')
 
   it('has the kernel 2 Σ cosh(q + k) where it begins', async () => {
     const sides = Object.entries(initialise(exp.params({ heads: 3, headDim: 5 }), random(1)))
@@ -218,13 +221,155 @@ describe('hedgehog-exp', () => {
   })
 })
 
+/** φ(q)·φ(k) of every pair, and q·k/√d: (b h l l). */
+async function kernelOf(name: string, inputs: Arrays): Promise<{ kernel: NDArray; scores: NDArray }> {
+  const map = featureMap(name)
+  const found = await run((given) => {
+    const { q, k } = paramsIn(given)
+    const features = (params: Tensors, x: Tensors[string]) => map.activate(map.project(params, x))
+    const kernel = matmul(features(q, given.q!), transpose(features(k, given.k!)))
+    return { kernel, scores: softmaxScores(given.q!, given.k!, { causal: false }) }
+  }, inputs)
+  return { kernel: found.kernel!, scores: found.scores! }
+}
+
+describe('kernels', () => {
+  const inputs = caseOf(featureMap('elu'), 20)
+  const { l, d } = sizes
+  const row = (name: 'q' | 'k', head: number, n: number) => [
+    ...inputs[name]!.data.subarray((head * l + n) * d, (head * l + n + 1) * d),
+  ]
+  const inner = (a: readonly number[], b: readonly number[]) => a.reduce((sum, x, i) => sum + x * b[i]!, 0)
+  const pairs = (kernel: (q: number[], k: number[], i: number, j: number) => number, count: number) => ({
+    data: Float64Array.from({ length: count }, (_, at) => {
+      const [head, i, j] = [Math.floor(at / (l * l)), Math.floor(at / l) % l, at % l]
+      return kernel(row('q', head, i), row('k', head, j), i, j)
+    }),
+  })
+
+  it('of taylor are 1 + s + s²/2, packed, for even and odd head dimensions', async () => {
+    for (const headDim of [1, 2, 4, 5, 6]) {
+      const given = caseOf(featureMap('taylor'), 21, { ...sizes, d: headDim })
+      const { kernel } = await kernelOf('taylor', given)
+      const part = (name: 'q' | 'k', at: number) => [...given[name]!.data.subarray(at * headDim, (at + 1) * headDim)]
+      const want = Float64Array.from(kernel.data, (_, i) => {
+        const key = Math.floor(i / (l * l)) * l + (i % l)
+        const s = inner(part('q', Math.floor(i / l)), part('k', key)) / Math.sqrt(headDim)
+        return 1 + s + (s * s) / 2
+      })
+      near(kernel, { data: want }, 1e-12, `d = ${headDim}`)
+      assert.equal(featureMap('taylor').features(headDim), 1 + headDim + (headDim * (headDim + 1)) / 2)
+    }
+  })
+
+  it('of rebased are the square of the normalised product, over d', async () => {
+    const given = caseOf(featureMap('rebased'), 22)
+    const { kernel } = await kernelOf('rebased', { ...inputs, ...given, q: inputs.q!, k: inputs.k! })
+    const normal = (x: number[], side: string) => {
+      const mean = total(x) / d
+      const deviation = Math.sqrt(x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / d + 1e-5)
+      const [gamma, beta] = ['gamma', 'beta'].map((part) => given[`feature_map_${side}.${part}`]!.data)
+      return x.map((value, i) => ((value - mean) / deviation) * gamma![i]! + beta![i]!)
+    }
+    near(
+      kernel,
+      pairs((q, k) => inner(normal(q, 'q'), normal(k, 'k')) ** 2 / d, kernel.data.length),
+      1e-11,
+    )
+  })
+
+  it('of cosformer are relu(q)·relu(k) cos(π(i − j)/2M)', async () => {
+    const { kernel } = await kernelOf('cosformer:16', inputs)
+    const positive = (x: number[]) => x.map((value) => Math.max(value, 0))
+    const want = pairs(
+      (q, k, i, j) => inner(positive(q), positive(k)) * Math.cos((Math.PI * (i - j)) / 32),
+      kernel.data.length,
+    )
+    near(kernel, want, 1e-12)
+  })
+
+  it('of exp-t are sums of e^(t(q + k))', async () => {
+    const { kernel } = await kernelOf('exp-t:2', inputs)
+    near(
+      kernel,
+      pairs((q, k) => q.reduce((sum, x, c) => sum + Math.exp(2 * (x + k[c]!)), 0), kernel.data.length),
+      1e-12,
+    )
+  })
+
+  it('of performer estimate e^s at small norms, the better the more features', async () => {
+    const small = caseOf(featureMap('performer'), 23, sizes, 0.4)
+    const error = async (m: number) => {
+      const { kernel, scores } = await kernelOf(`performer:${m}`, small)
+      return total(Array.from(kernel.data, (x, i) => Math.abs(x / Math.exp(scores.data[i]!) - 1))) / kernel.data.length
+    }
+    const [few, many] = [await error(5), await error(5000)]
+    assert.ok(many < 0.02 && many < few / 5, `${few}, ${many}`)
+  })
+
+  it('of t2r are relu(x W + b) twice, whatever the number of features', async () => {
+    for (const name of ['t2r', 't2r:3', 't2r-hh:9']) {
+      const given = caseOf(featureMap(name), 24)
+      const { kernel } = await kernelOf(name, given)
+      assert.deepEqual([...kernel.shape], [sizes.b, sizes.h, l, l])
+      assert.ok(kernel.data.every((x) => x >= 0))
+    }
+  })
+})
+
+describe('performer', () => {
+  it('has directions that are orthogonal in every block, with lengths like those of normal vectors', () => {
+    const d = 6
+    const omega = orthogonalFeatures(2 * d, d)
+    const direction = (i: number) => omega.subarray(i * d, (i + 1) * d)
+    for (let i = 0; i < d; i++) {
+      for (let j = 0; j < i; j++) {
+        assert.ok(Math.abs(total(direction(i).map((x, c) => x * direction(j)[c]!))) < 1e-12)
+      }
+    }
+    const many = orthogonalFeatures(4000, d)
+    const meanSquare = total(many.map((x) => x * x)) / 4000
+    assert.ok(Math.abs(meanSquare - d) < 0.3, `${meanSquare}`)
+  })
+})
+
+describe('names of maps', () => {
+  it('are the same however their variants are ordered', () => {
+    assert.equal(mapNamed('hedgehog+tied+half'), 'hedgehog-exp+half+tied')
+    assert.equal(mapNamed('exp-2'), 'exp-t:2')
+  })
+
+  it('that a map does not allow are refused with what it allows', () => {
+    for (const [name, message] of [
+      ['elu+half', /elu\+half.*no variant/],
+      ['hedgehog+quarter', /quarter.*\+half, \+bias, \+tied/],
+      ['elu:3', /elu without a number/],
+      ['performer:0', /performer:N with features N/],
+      ['performer:many', /whole number/],
+    ] as const) {
+      assert.throws(() => featureMap(name), { name: 'RangeError', message })
+    }
+  })
+
+  it('of maps with positions refuse longer texts before any work', async () => {
+    const short = caseOf(featureMap('cosformer:6'), 25)
+    const refused = run(
+      (given) => ({
+        y: linearAttention(featureMap('cosformer:6'), paramsIn(given), given.q!, given.k!, given.v!, { causal: true }),
+      }),
+      short,
+    )
+    await assert.rejects(refused, { name: 'RangeError', message: /cosformer: got 7 positions, want at most 6/ })
+  })
+})
+
 describe('featureMap', () => {
   it('names the known maps when asked for another', () => {
     assert.throws(() => featureMap('sofmax'), { name: 'RangeError', message: /sofmax.*hedgehog-exp.*relu/ })
   })
 
   it('adds the bias of a head to that head alone', async () => {
-    const t2r: FeatureMap = featureMaps.t2r
+    const t2r = featureMap('t2r')
     const inputs = caseOf(t2r, 1)
     const { found, want } = await run(
       (given) => {

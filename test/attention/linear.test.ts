@@ -46,19 +46,24 @@ async function stepwise(map: FeatureMap, inputs: Arrays, lengths: readonly numbe
     const end = start + length
     const part = { q: cut(q!, 2, start, end), k: cut(k!, 2, start, end), v: cut(v!, 2, start, end) }
     const { y, ...next } = await run(
-      ({ sums, shift, ...given }) => {
-        const from = { sums: sums!, ...(shift && { shift }) }
+      ({ sums, shift, at, ...given }) => {
+        const from = { sums: sums!, ...(shift && { shift }), ...(map.positions && { start: at! }) }
         const found = linearAttentionFrom(map, paramsIn(given), from, given.q!, given.k!, given.v!, chunk)
         const { sums: nextSums, shift: nextShift } = found.state
         return { y: found.y, nextSums, ...(nextShift && { nextShift }) }
       },
-      { ...part, ...params, ...state },
+      { ...part, ...params, ...state, ...at(start, q!.dtype) },
     )
     state = { sums: next.nextSums!, ...(next.nextShift && { shift: next.nextShift }) }
     parts.push(y!)
     start = end
   }
   return join(parts, 2)
+}
+
+const at = (start: number, dtype: string): Arrays => {
+  const array = { at: doubles([1, 1, 1, 1], [start]) }
+  return dtype === 'float32' ? singles(array) : array
 }
 
 for (const [name, map] of maps) {

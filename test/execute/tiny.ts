@@ -1,7 +1,6 @@
 /** Tiny models for tests of the executor, and the same models as one float64 graph without it. */
 
-import type { AttentionPlan } from '../../src/attention/plan.ts'
-import { mapNames } from '../../src/attention/plan.ts'
+import { type AttentionPlan, planName, planNamed } from '../../src/attention/plan.ts'
 import { type FloatArray, floats, ints, type NDArray, type Params } from '../../src/base/array.ts'
 import { random } from '../../src/base/random.ts'
 import { traceBlock } from '../../src/execute/blocks.ts'
@@ -14,15 +13,15 @@ import type { Model, ModelConfig } from '../../src/models/model.ts'
 import { tokenLoss } from '../../src/nn/loss.ts'
 import { below, prefixed } from '../../src/nn/params.ts'
 import type { Arrays } from '../../src/runtime/device.ts'
+import { mapNames } from '../attention/examples.ts'
 import { doubles, normals } from '../tensors.ts'
 
-/** Softmax and linear attention with each map of the table. */
-export const plans: readonly AttentionPlan[] = [
-  { kind: 'softmax' },
-  ...mapNames.map((map) => ({ kind: 'linear', map }) as const),
-]
+/** Linear attention with each map of the table, and each other kind. */
+export const plans: readonly AttentionPlan[] = ['softmax', ...mapNames, 'hybrid:3', 'window:4:1', 'top-k:3'].map(
+  (name) => planNamed(name),
+)
 
-export const nameOf = (plan: AttentionPlan): string => (plan.kind === 'linear' ? plan.map : plan.kind)
+export const nameOf = planName
 
 const vocab = 11
 

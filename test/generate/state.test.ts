@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, describe, it } from 'node:test'
-import { type AttentionPlan, mapNames } from '../../src/attention/plan.ts'
+import { type AttentionPlan, planNamed } from '../../src/attention/plan.ts'
 import { ints } from '../../src/base/array.ts'
 import { random } from '../../src/base/random.ts'
 import { createForward } from '../../src/execute/forward.ts'
@@ -10,6 +10,7 @@ import { createGenerator, type Generator, type State, stateBytes } from '../../s
 import { familyOf, newModel, readConfig } from '../../src/models/families.ts'
 import type { Model } from '../../src/models/model.ts'
 import { openDevice } from '../../src/node/device.ts'
+import { mapNames, otherKinds } from '../attention/examples.ts'
 
 const device = await openDevice('cpu', { threads: 1 })
 const [layers, heads, width, vocab, maxLength] = [2, 3, 12, 29, 80]
@@ -17,7 +18,12 @@ const softmax: AttentionPlan = { kind: 'softmax' }
 const plans: Readonly<Record<string, readonly AttentionPlan[]>> = {
   softmax: [softmax, softmax],
   mixed: [softmax, { kind: 'linear', map: 'hedgehog-exp' }],
-  ...Object.fromEntries(mapNames.map((map) => [map, Array<AttentionPlan>(layers).fill({ kind: 'linear', map })])),
+  ...Object.fromEntries(
+    [...mapNames, ...otherKinds.filter((name) => !/cosformer|none|^softmax/.test(name))].map((name) => [
+      name,
+      Array<AttentionPlan>(layers).fill(planNamed(name)),
+    ]),
+  ),
 }
 
 function modelOf(attention: readonly AttentionPlan[], seed = 1): Model {

@@ -2,7 +2,7 @@
 
 import { rm } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
-import { mapNamed } from '../../attention/featureMaps.ts'
+import { planName, planNamed } from '../../attention/plan.ts'
 import { Interrupted, UsageError } from '../../base/errors.ts'
 import { type ConvertJob, checkJob, convert, type StageStore } from '../../convert/convert.ts'
 import { reportOf } from '../../convert/report.ts'
@@ -111,7 +111,7 @@ async function jobOf(context: Context, options: Options, teacher: Model, tokeniz
 
 function namedMap(option: string, name: string) {
   try {
-    return mapNamed(name)
+    return planName(planNamed(name))
   } catch (error) {
     throw new UsageError(`${option}: ${(error as Error).message}`)
   }

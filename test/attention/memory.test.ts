@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
+import type { Kept } from '../../src/attention/memory.ts'
+import { attentionOf } from '../../src/attention/plan.ts'
 import { floats } from '../../src/base/array.ts'
 import { random } from '../../src/base/random.ts'
-import { type Kept, memoryOf } from '../../src/generate/memory.ts'
 import { familyOf } from '../../src/models/families.ts'
 import { below, prefixed } from '../../src/nn/params.ts'
 import { openDevice } from '../../src/node/device.ts'
@@ -13,7 +14,7 @@ it('keys whose exponentials leave the range of float32 are weighed as in float64
   const [d, length] = [5, 14]
   const { configOf } = familyOf({ family: 'gpt2' })
   const config = configOf({ layers: 1, heads: 1, width: d, vocab: 2, maxLength: 20 })
-  const memory = memoryOf({ kind: 'linear', map: 'hedgehog-exp' }, config)
+  const memory = attentionOf({ kind: 'linear', map: 'hedgehog-exp' }).memory(config)
   const step = compile(await openDevice('cpu', { threads: 1 }), (inputs) => {
     const heads = { q: inputs.q!, k: inputs.k!, v: inputs.v! }
     const { y, next } = memory.attend(below('past.', inputs), below('p.', inputs), heads)
@@ -38,7 +39,7 @@ it('keys whose exponentials leave the range of float32 are weighed as in float64
     const position = (row: readonly number[]) => floats([1, 1, 1, d], row)
     const inputs = { q: position(q[n]!), k: position(k[n]!), v: position(v[n]!) }
     const { y, ...rest } = (await step(
-      { ...inputs, ...weights, ...prefixed('past.', memory.past(kept, n)) },
+      { ...inputs, ...weights, ...prefixed('past.', memory.past(kept, n, 1)) },
       prefixed('next.', memory.inPlace(kept, 1)),
     )) as Kept
     kept = memory.keep(kept, below('next.', rest), n)

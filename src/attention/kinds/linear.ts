@@ -1,0 +1,51 @@
+/** Linear attention as a kind: a feature map, and sums of constant size as memory. */
+
+import { floats } from '../../base/array.ts'
+import type { Attention } from '../attention.ts'
+import { featureMap, isTied, type MapName } from '../featureMaps.ts'
+import type { HeadSizes } from '../heads.ts'
+import { type LinearState, linearAttention, linearAttentionFrom, linearScores, linearWeights } from '../linear.ts'
+import { mapParams, mapSpecs } from '../mapParams.ts'
+import type { FeatureMap } from '../maps/map.ts'
+import { type Memory, perSequence } from '../memory.ts'
+
+/** @param name a feature map. @throws RangeError naming the known ones. */
+export function linearKind(name: MapName): Attention {
+  const map = featureMap(name)
+  return {
+    params: (sizes) => mapSpecs(map, isTied(name), sizes),
+    scores: (params, { q, k }, visibility) => linearScores(map, mapParams(params), q, k, visibility),
+    weights: (params, { q, k }, visibility) => linearWeights(map, mapParams(params), q, k, visibility),
+    attend: (params, { q, k, v }, visibility) => linearAttention(map, mapParams(params), q, k, v, visibility),
+    memory: (sizes) => sumsMemory(map, sizes),
+    ...(map.positions && { positions: map.positions }),
+  }
+}
+
+/** Below every shift that a key can ask for, and finite: exp(emptyShift − shift) is 0 and never NaN. */
+const emptyShift = -1e30
+
+/** Sums of nothing: what is kept of no position. */
+export function emptySums(map: FeatureMap, { heads, headDim }: HeadSizes, batch: number) {
+  return {
+    sums: floats([batch, heads, map.features(headDim), headDim + 1]),
+    ...(map.magnitude && { shift: floats([batch, heads, 1, 1], new Float32Array(batch * heads).fill(emptyShift)) }),
+  }
+}
+
+function sumsMemory(map: FeatureMap, sizes: HeadSizes): Memory {
+  return {
+    empty: (batch) => emptySums(map, sizes, batch),
+    reserve: (kept) => kept,
+    past: (kept, position) => (map.positions ? { ...kept, start: perSequence(kept.sums!.shape[0]!, position) } : kept),
+    attend({ sums, ...rest }, params, { q, k, v }) {
+      const state: LinearState = { ...rest, sums: sums! }
+      const { y, state: next } = linearAttentionFrom(map, mapParams(params), state, q, k, v)
+      return { y, next: { sums: next.sums, ...(next.shift && { shift: next.shift }) } }
+    },
+    // In a single step the old sums are read once, by what the new ones are computed from. A longer graph reads them
+    // twice, and the shift is always read twice, so there the results are arrays of their own.
+    inPlace: ({ sums }, l) => (l === 1 ? { sums: sums! } : {}),
+    keep: (_kept, next) => next,
+  }
+}

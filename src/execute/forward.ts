@@ -15,8 +15,8 @@ export const headRows = 1024
 
 /** A model's forward functions on a device. Parameters are arguments, so that training needs no copy of them. */
 export interface Forward {
-  /** ids (b l) -> (b l e); `start` is the position of the first token. */
-  embed(params: Params, ids: NDArray, start?: number): Promise<FloatArray>
+  /** ids (b l) -> (b l e); `start` is the position of the first token, one for each sequence where they differ. */
+  embed(params: Params, ids: NDArray, start?: number | readonly number[]): Promise<FloatArray>
   /** The block of a layer: (b l e) -> (b l e). */
   block(params: Params, layer: number, x: FloatArray): Promise<FloatArray>
   /** The final norm: (b l e) -> (t e) with t = b l. */

@@ -6,7 +6,7 @@ import { type Kernels, plainKernels } from '../runtime/kernels.ts'
 
 /**
  * The rows that a batch looks up, by table: ids (b l) -> (b l e) each.
- * @param start position of the first token.
+ * @param start position of the first token; one for each sequence where they differ.
  * @throws RangeError when a position is past the model's length or an id outside of its vocabulary.
  */
 export function lookUp(
@@ -14,9 +14,9 @@ export function lookUp(
   family: Family,
   params: Params,
   ids: NDArray,
-  start = 0,
+  start: number | readonly number[] = 0,
 ): Record<string, FloatArray> {
-  const length = start + ids.shape[1]!
+  const length = Math.max(...[start].flat()) + ids.shape[1]!
   if (length > config.maxLength && family.lookups.some(({ by }) => by === 'positions')) {
     throw new RangeError(
       `embed: got ${length} positions, want at most ${config.maxLength}, which the model has embeddings for`,
@@ -45,12 +45,12 @@ export function addLookupGradients(
   }
 }
 
-function indices({ by }: Lookup, ids: NDArray, start: number): NDArray {
+function indices({ by }: Lookup, ids: NDArray, start: number | readonly number[]): NDArray {
+  if (by === 'ids') return ids
   const length = ids.shape[1]!
-  return by === 'ids'
-    ? ids
-    : ints(
-        ids.shape,
-        Int32Array.from(ids.data, (_, i) => start + (i % length)),
-      )
+  const first = (row: number) => (typeof start === 'number' ? start : start[row]!)
+  return ints(
+    ids.shape,
+    Int32Array.from(ids.data, (_, i) => first(Math.floor(i / length)) + (i % length)),
+  )
 }

@@ -1,6 +1,6 @@
 /** From logits to a token: temperature, filters that keep the likelier tokens, and a draw. */
 
-/** How a token is drawn. The order is: repetition penalty, temperature, top-k, top-p, min-p. */
+/** How a token is drawn. The order is: bias, penalties, temperature, top-k, top-p, min-p. */
 export interface Sampling {
   /** Logits are divided by it; 0 always takes the likeliest token. At least 0, default 1. */
   readonly temperature?: number
@@ -15,22 +15,37 @@ export interface Sampling {
    * default 1 for no penalty (arXiv 1909.05858, section 4.1).
    */
   readonly repetitionPenalty?: number
+  /** Taken from the logits of tokens that were written before, whatever their number; default 0. */
+  readonly presencePenalty?: number
+  /** Taken from the logits of tokens that were written before, once for each time; default 0. */
+  readonly frequencyPenalty?: number
+  /** Added to the logits of tokens, by id. */
+  readonly bias?: ReadonlyMap<number, number>
+}
+
+/** The tokens that penalties hold for. */
+export interface History {
+  /** Tokens that were read or written, for the repetition penalty. */
+  readonly seen?: Iterable<number>
+  /** How often tokens were written, for the presence and frequency penalties. */
+  readonly written?: ReadonlyMap<number, number>
+}
+
+/** A token beside others, and ln of the probability that the model itself gives it. */
+export interface ScoredToken {
+  readonly id: number
+  readonly logProbability: number
 }
 
 /**
  * The probabilities that a token is drawn with: logits of v tokens -> v numbers that sum to 1. Of equally likely tokens
  * a filter keeps those with the smaller ids.
- * @param seen tokens that the repetition penalty holds for.
  * @throws RangeError for an option outside of its range; Error when the logits are not finite.
  */
-export function tokenProbabilities(
-  logits: Float32Array,
-  sampling: Sampling = {},
-  seen: Iterable<number> = [],
-): Float64Array {
+export function tokenProbabilities(logits: Float32Array, sampling: Sampling = {}, history: History = {}): Float64Array {
   checkSampling(sampling)
-  const { temperature = 1, topK = logits.length, topP = 1, minP = 0, repetitionPenalty = 1 } = sampling
-  const penalised = repetitionPenalty === 1 ? logits : penalise(logits, repetitionPenalty, seen)
+  const { temperature = 1, topK = logits.length, topP = 1, minP = 0 } = sampling
+  const penalised = penalise(logits, sampling, history)
   if (temperature === 0) return certain(logits.length, likeliest(penalised))
   const p = normalised(penalised, temperature)
   if (topK < p.length) keepLargest(p, topK)
@@ -57,12 +72,37 @@ export function drawToken(probabilities: Float64Array, uniform: number): number 
   return last
 }
 
-/** ln of the probability that the model itself gives a token, before temperature and filters. */
-export function logProbability(logits: Float32Array, id: number): number {
+/** A token by the rules of `sampling`; `uniform` is called once, and not at temperature 0. */
+export function sampleToken(logits: Float32Array, sampling: Sampling, history: History, uniform: () => number): number {
+  if (sampling.temperature === 0) return likeliest(penalise(logits, sampling, history))
+  return drawToken(tokenProbabilities(logits, sampling, history), uniform())
+}
+
+/** ln Σ exp of the logits: a logit less it is ln of the probability that the model itself gives the token. */
+export function logSum(logits: Float32Array): number {
   const top = largest(logits)
   let sum = 0
   for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - top)
-  return logits[id]! - top - Math.log(sum)
+  return top + Math.log(sum)
+}
+
+/** ln of the probability that the model itself gives a token, before temperature and filters. */
+export function logProbability(logits: Float32Array, id: number): number {
+  return logits[id]! - logSum(logits)
+}
+
+/** The likeliest tokens, at most `count`, likeliest first; of equal ones the smaller id. @param sum their {@link logSum} */
+export function likeliestTokens(logits: Float32Array, count: number, sum = logSum(logits)): ScoredToken[] {
+  // Sorted by insertion: count is small, and nearly all tokens are below the least that is kept.
+  const best: number[] = []
+  for (let id = 0; id < logits.length && count > 0; id++) {
+    if (best.length === count && !(logits[id]! > logits[best.at(-1)!]!)) continue
+    if (best.length === count) best.pop()
+    let at = best.length
+    while (at > 0 && logits[id]! > logits[best[at - 1]!]!) at -= 1
+    best.splice(at, 0, id)
+  }
+  return best.map((id) => ({ id, logProbability: logits[id]! - sum }))
 }
 
 /** The id of the largest logit; of equal ones the smallest. @throws Error when the logits are not finite. */
@@ -75,6 +115,7 @@ export function likeliest(logits: Float32Array): number {
 /** @throws RangeError naming the option that is outside of its range. */
 export function checkSampling(sampling: Sampling): void {
   const { temperature = 1, topK = 1, topP = 1, minP = 0, repetitionPenalty = 1 } = sampling
+  const { presencePenalty = 0, frequencyPenalty = 0, bias } = sampling
   const check = (name: string, value: number, holds: boolean, want: string) => {
     if (!holds) throw new RangeError(`sampling: ${name}: got ${value}, want ${want}`)
   }
@@ -83,11 +124,22 @@ export function checkSampling(sampling: Sampling): void {
   check('topP', topP, topP > 0 && topP <= 1, 'a number above 0 and at most 1')
   check('minP', minP, minP >= 0 && minP <= 1, 'a number from 0 to 1')
   check('repetitionPenalty', repetitionPenalty, repetitionPenalty > 0 && repetitionPenalty < Infinity, 'above 0')
+  check('presencePenalty', presencePenalty, Number.isFinite(presencePenalty), 'a finite number')
+  check('frequencyPenalty', frequencyPenalty, Number.isFinite(frequencyPenalty), 'a finite number')
+  for (const [id, value] of bias ?? []) check(`bias of token ${id}`, value, Number.isFinite(value), 'a finite number')
 }
 
-function penalise(logits: Float32Array, penalty: number, seen: Iterable<number>): Float32Array {
+/** Logits with bias and penalties; the same array where there are none. */
+function penalise(logits: Float32Array, sampling: Sampling, { seen = [], written }: History): Float32Array {
+  const { repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0, bias } = sampling
+  const counts = presencePenalty !== 0 || frequencyPenalty !== 0 ? written : undefined
+  if (repetitionPenalty === 1 && !counts?.size && !bias?.size) return logits
   const changed = logits.slice()
-  for (const id of new Set(seen)) changed[id] = logits[id]! > 0 ? logits[id]! / penalty : logits[id]! * penalty
+  for (const [id, value] of bias ?? []) if (id in changed) changed[id]! += value
+  if (repetitionPenalty !== 1) {
+    for (const id of new Set(seen)) changed[id]! *= changed[id]! > 0 ? 1 / repetitionPenalty : repetitionPenalty
+  }
+  for (const [id, count] of counts ?? []) changed[id]! -= presencePenalty + count * frequencyPenalty
   return changed
 }
 

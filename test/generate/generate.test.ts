@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, describe, it } from 'node:test'
-import fc from 'fast-check'
 import { random } from '../../src/base/random.ts'
 import { type GenerateOptions, generate } from '../../src/generate/generate.ts'
 import { createGenerator } from '../../src/generate/state.ts'
-import { textStream } from '../../src/generate/stream.ts'
 import { familyOf, newModel } from '../../src/models/families.ts'
 import { openDevice } from '../../src/node/device.ts'
 
@@ -47,13 +45,29 @@ describe('generate', () => {
     assert.ok(value && 'id' in value && value.logProbability < -1 && value.logProbability > -23)
   })
 
+  it('gives as many of the likeliest tokens beside each as it is asked for, and none of them likelier', async () => {
+    for await (const { alternatives, logProbability } of generate(generator, [1, 2], {
+      random: random(5),
+      maxTokens: 4,
+      alternatives: 3,
+    })) {
+      const values = alternatives!.map((token) => token.logProbability)
+      assert.equal(values.length, 3)
+      assert.deepEqual(
+        values,
+        values.toSorted((a, b) => b - a),
+      )
+      assert.ok(values[0]! >= logProbability)
+    }
+  })
+
   it('goes on from the state of a text as it would from the text', async () => {
     const run = generate(generator, [1, 2, 3], { temperature: 0, maxTokens: 5 })
     const ids: number[] = []
     let next = await run.next()
     for (; !next.done; next = await run.next()) ids.push(next.value.id)
     const state = next.value
-    assert.equal(state.position, 3 + 4)
+    assert.deepEqual(state.positions, [3 + 4])
     const more = await written({ temperature: 0, maxTokens: 6, state }, [ids.at(-1)!])
     assert.deepEqual([...ids, ...more], await written({ temperature: 0, maxTokens: 11 }))
   })
@@ -86,39 +100,5 @@ describe('generate', () => {
     await assert.rejects(() => written({ temperature: 0 }, []), /empty prompt/)
     await assert.rejects(() => written({ temperature: 0, maxTokens: -1 }), /maxTokens: got -1/)
     await assert.rejects(() => written({}), /random is missing/)
-  })
-})
-
-describe('a text stream', () => {
-  it('gives out the whole text, and no half character', () => {
-    fc.assert(
-      fc.property(fc.string({ unit: 'grapheme' }), (text) => {
-        const bytes = [...new TextEncoder().encode(text)]
-        const stream = textStream((ids) => new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.from(ids)))
-        const parts = bytes.map((byte) => stream.push(byte))
-        for (const part of parts) assert.doesNotMatch(part, /\p{Surrogate}|\uFFFD/u)
-        assert.equal(parts.join('') + stream.end(), text)
-      }),
-    )
-  })
-
-  it('keeps the spaces of a tokenizer that drops the first one', () => {
-    const words = ['▁The', '▁old', '▁house', 's']
-    const stream = textStream((ids) =>
-      ids
-        .map((id) => words[id]!)
-        .join('')
-        .replaceAll('▁', ' ')
-        .replace(/^ /, ''),
-    )
-    assert.deepEqual(
-      [0, 1, 2, 3].map((id) => stream.push(id)),
-      ['The', ' old', ' house', 's'],
-    )
-  })
-
-  it('gives out at the end what never became a character', () => {
-    const stream = textStream((ids) => new TextDecoder().decode(Uint8Array.from(ids)))
-    assert.deepEqual([stream.push(65), stream.push(0xe2), stream.end()], ['A', '', '\uFFFD'])
   })
 })

@@ -2,7 +2,16 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { random } from '../../src/base/random.ts'
-import { drawToken, likeliest, logProbability, type Sampling, tokenProbabilities } from '../../src/generate/sample.ts'
+import {
+  drawToken,
+  likeliest,
+  likeliestTokens,
+  logProbability,
+  logSum,
+  type Sampling,
+  sampleToken,
+  tokenProbabilities,
+} from '../../src/generate/sample.ts'
 
 const logits = fc
   .array(fc.integer({ min: -1000, max: 1000 }), { minLength: 1, maxLength: 40 })
@@ -83,10 +92,25 @@ describe('token probabilities', () => {
 
   it('fall for tokens that were seen, and only for them, under a repetition penalty', () => {
     const x = Float32Array.from([2, -2, 2, -2, 0])
-    const p = tokenProbabilities(x, { repetitionPenalty: 2 }, [0, 1, 1])
+    const p = tokenProbabilities(x, { repetitionPenalty: 2 }, { seen: [0, 1, 1] })
     const want = tokenProbabilities(Float32Array.from([1, -4, 2, -2, 0]))
     assert.deepEqual(p, want)
     assert.deepEqual([...x], [2, -2, 2, -2, 0])
+  })
+
+  it('fall once for tokens that were written, and once more for each time', () => {
+    const x = Float32Array.from([2, -2, 2, -2, 0])
+    const written = new Map([
+      [0, 3],
+      [3, 1],
+    ])
+    const p = tokenProbabilities(x, { presencePenalty: 0.5, frequencyPenalty: 0.25 }, { seen: [4], written })
+    assert.deepEqual(p, tokenProbabilities(Float32Array.from([0.75, -2, 2, -2.75, 0])))
+  })
+
+  it('move by the bias of a token', () => {
+    const p = tokenProbabilities(Float32Array.from([2, -2, 2]), { bias: new Map([[1, 3.5]]) })
+    assert.deepEqual(p, tokenProbabilities(Float32Array.from([2, 1.5, 2])))
   })
 
   it('flatten as the temperature rises', () => {
@@ -107,6 +131,9 @@ describe('token probabilities', () => {
     [{ topP: 1.1 }, /topP: got 1.1/],
     [{ minP: Number.NaN }, /minP: got NaN/],
     [{ repetitionPenalty: 0 }, /repetitionPenalty: got 0/],
+    [{ presencePenalty: Infinity }, /presencePenalty: got Infinity/],
+    [{ frequencyPenalty: Number.NaN }, /frequencyPenalty: got NaN/],
+    [{ bias: new Map([[7, -Infinity]]) }, /bias of token 7: got -Infinity/],
   ]
   for (const [options, message] of wrong) {
     it(`refuse ${JSON.stringify(options)}`, () => {
@@ -150,6 +177,28 @@ it('log probabilities are the logarithm of the plain probabilities', () => {
     fc.property(logits, (x) => {
       const p = tokenProbabilities(x)
       for (const [id, share] of p.entries()) assert.ok(Math.abs(logProbability(x, id) - Math.log(share)) < 1e-9)
+    }),
+  )
+})
+
+it('a sampled token is the draw from its probabilities, and at temperature 0 the likeliest without a draw', () => {
+  fc.assert(
+    fc.property(logits, sampling, fc.double({ min: 0, max: 0.999, noNaN: true }), (x, options, uniform) => {
+      const history = { seen: [0], written: new Map([[0, 2]]) }
+      const p = tokenProbabilities(x, options, history)
+      const never = () => assert.fail('drew at temperature 0')
+      const draw = options.temperature === 0 ? never : () => uniform
+      assert.equal(sampleToken(x, options, history, draw), drawToken(p, uniform))
+    }),
+  )
+})
+
+it('the likeliest tokens are the first of all in their order', () => {
+  fc.assert(
+    fc.property(fc.oneof(logits, tied), fc.integer({ min: 0, max: 12 }), (x, count) => {
+      const order = [...x.keys()].sort((a, b) => x[b]! - x[a]! || a - b).slice(0, count)
+      const want = order.map((id) => ({ id, logProbability: x[id]! - logSum(x) }))
+      assert.deepEqual(likeliestTokens(x, count), want)
     }),
   )
 })

@@ -5,7 +5,7 @@ import { ints } from '../../src/base/array.ts'
 import { random } from '../../src/base/random.ts'
 import { createForward } from '../../src/execute/forward.ts'
 import { generate } from '../../src/generate/generate.ts'
-import { likeliest } from '../../src/generate/sample.ts'
+import { likeliest, logSum } from '../../src/generate/sample.ts'
 import { createGenerator, type Generator, type State, stateBytes } from '../../src/generate/state.ts'
 import { familyOf, newModel, readConfig } from '../../src/models/families.ts'
 import type { Model } from '../../src/models/model.ts'
@@ -51,7 +51,8 @@ async function readIn(generator: Generator, ids: readonly number[], parts: reado
   let state = generator.start()
   const logits: Float32Array[] = []
   for (const length of parts) {
-    const next = await generator.advance(state, row(ids.slice(state.position, state.position + length)))
+    const start = state.positions[0]!
+    const next = await generator.advance(state, row(ids.slice(start, start + length)))
     state = next.state
     logits.push(next.logits.data)
   }
@@ -116,6 +117,45 @@ for (const [name, plan] of Object.entries(plans)) {
       for (const [i, ids] of texts.entries()) {
         const alone = await readIn(generator, ids, [40])
         close(logits.data.subarray(i * vocab, (i + 1) * vocab), alone.logits[0]!, 1e-5)
+      }
+    })
+
+    it('reads texts of unequal length side by side as it reads each alone, and takes them apart again', async () => {
+      const texts = [idsOf(40, 5), idsOf(21, 6), idsOf(34, 7)]
+      const read = await Promise.all(texts.map((ids) => readIn(generator, ids.slice(0, -7), [ids.length - 7])))
+      let state = generator.join(read.map((one) => one.state))
+      for (const length of [1, 4, 1]) {
+        const next = state.positions.flatMap((position, i) => texts[i]!.slice(position, position + length))
+        ;({ state } = await generator.advance(state, ints([3, length], next)))
+      }
+      assert.deepEqual(state.positions, [39, 20, 33])
+      const alone = await Promise.all(texts.map((ids) => readIn(generator, ids, [ids.length])))
+      const last = ints(
+        [3, 1],
+        texts.map((ids) => ids.at(-1)!),
+      )
+      const whole = await generator.advance(generator.fork(state), last)
+      for (const [i, part] of generator.split(state).entries()) {
+        const { logits } = await generator.advance(part, row(texts[i]!.slice(-1)))
+        close(logits.data, alone[i]!.logits[0]!, 1e-5, `row ${i}`)
+        close(whole.logits.data.subarray(i * vocab, (i + 1) * vocab), alone[i]!.logits[0]!, 1e-5, `row ${i} of 3`)
+      }
+    })
+
+    it('gives the logits after every token where asked for, and ln Σ exp of each', async () => {
+      const texts = [idsOf(13, 5), idsOf(13, 6)]
+      const { logits, logSums } = await generator.advance(generator.start(2), ints([2, 13], texts.flat()), {
+        all: true,
+      })
+      assert.deepEqual(logits.shape, [26, vocab])
+      for (const [i, ids] of texts.entries()) {
+        const { logits: alone } = await readIn(generator, ids, Array(13).fill(1))
+        for (const [n, want] of alone.entries()) {
+          const at = i * 13 + n
+          const got = logits.data.subarray(at * vocab, (at + 1) * vocab)
+          close(got, want, 1e-5, `token ${n} of text ${i}`)
+          close([logSums[at]!], [logSum(got)], 1e-6)
+        }
       }
     })
 

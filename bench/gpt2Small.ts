@@ -57,7 +57,7 @@ export const cases = {
     const { config, params } = modelOf(options)
     const forward = createForward(await openDevice(), config)
     const batch = batchOf(config, random(2))
-    return () => seconds(async () => forward.losses(params, await forward.hidden(params, batch.ids), batch.labels))
+    return () => seconds(async () => forward.losses(params, await forward.hidden(params, batch), batch.labels))
   },
 } satisfies Cases
 

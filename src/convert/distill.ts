@@ -58,18 +58,19 @@ export function createDistillation(
   const pass = async (
     params: Params,
     grads: Params,
-    { ids }: Batch,
+    batch: Batch,
     tokenWeight: number,
     fresh: boolean,
   ): Promise<number> => {
     const factor = floats([], [tokenWeight / config.layers])
-    let x = await forward.embed(params, ids)
+    let x = await forward.embed(params, batch)
+    const shared = forward.shared(batch)
     let total = 0
     for (let layer = 0; layer < config.layers; layer++) {
       const own = below(family.blockPrefix(layer), grads)
       const run = layerOf(layer, Object.keys(own))
       const into: Arrays = fresh ? prefixed('d.', own) : {}
-      const { y, loss, ...d } = await run({ x, factor, ...blockInputs(config, params, layer) }, into)
+      const { y, loss, ...d } = await run({ x, factor, ...shared, ...blockInputs(config, params, layer) }, into)
       if (!fresh)
         for (const [path, found] of Object.entries(below<NDArray>('d.', d)))
           kernels.add(own[path]!, found as FloatArray)

@@ -9,7 +9,7 @@ import { createForward } from '../execute/forward.ts'
 import { matmul, mean, reshape } from '../graph/ops.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Model } from '../models/model.ts'
-import type { Device } from '../runtime/device.ts'
+import type { Arrays, Device } from '../runtime/device.ts'
 import { spearman } from './ranks.ts'
 
 /** What was measured of one head; means over queries. */
@@ -52,11 +52,12 @@ export async function* layerWeights(
 ): AsyncGenerator<LayerWeights> {
   const [source, target] = [shownAttention(device, teacher), shownAttention(device, student)]
   try {
+    const shared = source.shared(ids)
     let x = await source.embed(ids)
     let own = stream === 'teacher' ? x : await target.embed(ids)
     for (let layer = 0; layer < teacher.config.layers; layer++) {
-      const shown = await source.layer(layer, x)
-      const found = await target.layer(layer, own)
+      const shown = await source.layer(layer, x, shared)
+      const found = await target.layer(layer, own, shared)
       yield { layer, teacher: shown.weights, student: found.weights, scores: found.scores }
       x = shown.y
       own = stream === 'teacher' ? x : found.y
@@ -113,8 +114,9 @@ function shownAttention(device: Device, { config, params }: Model) {
   const functions = functionCache(device)
   const visibility = { causal: config.causal }
   return {
-    embed: (ids: NDArray) => forward.embed(params, ids),
-    async layer(layer: number, x: FloatArray) {
+    embed: (ids: NDArray) => forward.embed(params, { ids }),
+    shared: (ids: NDArray) => forward.shared({ ids }),
+    async layer(layer: number, x: FloatArray, shared: Arrays) {
       const run = functions.get(blockKey(config, layer), () => (inputs) => {
         const plan = config.attention[layer]!
         const shown: Record<string, Tensor> = {}
@@ -129,7 +131,7 @@ function shownAttention(device: Device, { config, params }: Model) {
         })
         return { y, ...shown }
       })
-      const { y, weights, scores } = await run({ x, ...blockInputs(config, params, layer) })
+      const { y, weights, scores } = await run({ x, ...shared, ...blockInputs(config, params, layer) })
       return { y: y as FloatArray, weights: weights as FloatArray, scores: scores as FloatArray }
     },
     async dispose() {

@@ -2,16 +2,27 @@
 
 import type { NDArray, Params } from '../base/array.ts'
 import type { Random } from '../base/random.ts'
+import type { ModelInputs } from '../models/model.ts'
 
-/** Tokens to learn from: ids and next-token labels (b l); labels below 0 do not count. */
-export interface Batch {
-  readonly ids: NDArray
+/**
+ * Sequences to learn from. Labels are, by the model's task: the right token of each position (b l), int32; the class of
+ * each sequence (b), int32; or the target of each sequence (b), float32. Integers below 0 do not count.
+ */
+export interface Batch extends ModelInputs {
   readonly labels: NDArray
+}
+
+/** How many of a batch's labels count. */
+export function countLabels({ labels }: Pick<Batch, 'labels'>): number {
+  if (labels.dtype !== 'int32') return labels.data.length
+  let count = 0
+  for (const label of labels.data) if (label >= 0) count += 1
+  return count
 }
 
 /** How a batch enters {@link Objective.accumulate}. */
 export interface Accumulation {
-  /** What each counted token's loss is multiplied by, e.g. one over all tokens of the step. */
+  /** What the loss of each label that counts is multiplied by, e.g. one over all of the step. */
   readonly tokenWeight: number
   /** The gradients so far do not count: they are written over. Saves an addition. Default false. */
   readonly fresh?: boolean

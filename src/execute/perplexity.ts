@@ -30,10 +30,10 @@ export async function* scoreJob(
   const began = clock()
   let total = 0
   let tokens = 0
-  for (const [i, { ids, labels }] of batches.entries()) {
+  for (const [i, batch] of batches.entries()) {
     if (signal?.aborted) throw new Interrupted(`${phase}: stopped after batch ${i} of ${batches.length}`)
-    const losses = await forward.losses(params, await forward.hidden(params, ids), labels)
-    labels.data.forEach((label, row) => {
+    const losses = await forward.losses(params, await forward.hidden(params, batch), batch.labels)
+    batch.labels.data.forEach((label, row) => {
       if (label < 0) return
       total += losses[row]!
       tokens += 1

@@ -4,11 +4,12 @@ import type { Kept, Memory } from '../attention/memory.ts'
 import { attentionOf } from '../attention/plan.ts'
 import { type FloatArray, floats, ints, type NDArray } from '../base/array.ts'
 import { blockInputs, blockKey, functionCache, traceBlock } from '../execute/blocks.ts'
-import { createForward } from '../execute/forward.ts'
-import { add, exp, log, matmul, max, sub, sum, transpose } from '../graph/ops.ts'
+import { createForward, outputEmbedding } from '../execute/forward.ts'
+import { add, exp, log, max, sub, sum } from '../graph/ops.ts'
 import type { Tensors } from '../graph/trace.ts'
 import { familyOf } from '../models/families.ts'
 import type { Model, ModelConfig } from '../models/model.ts'
+import { tokenLogits } from '../nn/loss.ts'
 import { below, prefixed } from '../nn/params.ts'
 import type { Device } from '../runtime/device.ts'
 import { batchMemory, copied, rowOf, stacked } from './rows.ts'
@@ -84,12 +85,7 @@ export function createGenerator(device: Device, { config, params }: Model): Gene
   const limit = Math.min(embedded, ...config.attention.map((plan) => attentionOf(plan).positions ?? Infinity))
   const forward = createForward(device, config)
   const functions = functionCache(device)
-  const unembed = functions.get(
-    'unembed',
-    () =>
-      ({ h, unembedding }) =>
-        tracedLogits({ h: h!, unembedding: unembedding! }),
-  )
+  const unembed = functions.get('unembed', () => tracedLogits)
   const layers = config.attention.map((plan, layer) => {
     const memory = attentionOf(plan).memory(config)
     const build = () => (inputs: Tensors) => tracedStep(config, layer, memory, inputs)
@@ -105,11 +101,12 @@ export function createGenerator(device: Device, { config, params }: Model): Gene
   /** One piece through all layers: (b l) -> the residual stream (b l e) and the memories after it. */
   const read = async (kept: readonly Kept[], positions: readonly number[], ids: NDArray) => {
     const l = ids.shape[1]!
+    const shared = forward.shared({ ids }, positions)
     const next: Kept[] = []
-    let x = await forward.embed(params, ids, positions)
+    let x = await forward.embed(params, { ids }, positions)
     for (const [layer, { memory, rows, weights, run }] of layers.entries()) {
       const before = kept[layer]!
-      const inputs = { x, ...prefixed('past.', rows.past(before, positions, l)), ...weights }
+      const inputs = { x, ...shared, ...prefixed('past.', rows.past(before, positions, l)), ...weights }
       const { y, ...rest } = (await run(inputs, prefixed('next.', memory.inPlace(before, l)))) as Kept
       next.push(rows.keep(before, below('next.', rest), positions))
       x = y!
@@ -119,7 +116,7 @@ export function createGenerator(device: Device, { config, params }: Model): Gene
 
   const logitsOf = async (x: FloatArray) => {
     const h = await forward.head(params, x)
-    const { logits, logSums } = await unembed({ h, unembedding: params[family.unembedding]! })
+    const { logits, logSums } = await unembed({ h, ...outputEmbedding(config, params) })
     return { logits: logits as FloatArray, logSums: logSums!.data as Float32Array }
   }
 
@@ -221,8 +218,8 @@ function tracedStep(config: ModelConfig, layer: number, memory: Memory, inputs: 
 }
 
 /** Logits and ln Σ exp of them: (t e), (v e) -> (t v), (t 1). */
-function tracedLogits({ h, unembedding }: { h: Tensors[string]; unembedding: Tensors[string] }): Tensors {
-  const logits = matmul(h, transpose(unembedding))
+function tracedLogits({ h, unembedding, bias }: Tensors): Tensors {
+  const logits = tokenLogits({ h: h!, unembedding: unembedding!, ...(bias && { bias }) })
   const top = max(logits, [-1])
   return { logits, logSums: add(top, log(sum(exp(sub(logits, top)), [-1]))) }
 }

@@ -2,10 +2,15 @@
 
 import type { Json } from './model.ts'
 
+/** More layers than any model has: a larger number would only fill the memory. */
+export const mostLayers = 1000
+
 /** Typed access to a family's config.json. */
 export interface ConfigReader {
   /** A whole number from 1. */
   size(key: string, fallback?: number): number
+  /** A number of layers: a whole number from 1 to {@link mostLayers}. */
+  layers(key: string): number
   /** A finite number above 0. */
   positive(key: string, fallback?: number): number
   /** One of the values that are supported. */
@@ -27,6 +32,13 @@ export function configReader(family: string, json: Json): ConfigReader {
     numeric(key, fallback, (n) => Number.isInteger(n) && n >= 1, 'a whole number from 1')
   return {
     size,
+    layers: (key) =>
+      numeric(
+        key,
+        undefined,
+        (n) => Number.isInteger(n) && n >= 1 && n <= mostLayers,
+        `a whole number up to ${mostLayers}`,
+      ),
     positive: (key, fallback) => numeric(key, fallback, (n) => n > 0 && n < Infinity, 'a number above 0'),
     only(key, values, fallback) {
       if (!values.includes(json[key] ?? fallback)) throw wrong(key, values.map((v) => JSON.stringify(v)).join(' or '))

@@ -3,7 +3,8 @@
 import type { Random } from '../base/random.ts'
 import { initialise, type ParamSpecs, prefixed } from '../nn/params.ts'
 import { gpt2 } from './gpt2.ts'
-import type { Family, Json, Model, ModelConfig } from './model.ts'
+import type { Family, Json, Model, ModelConfig, Task } from './model.ts'
+import { taskJson } from './task.ts'
 
 export const families: Readonly<Record<string, Family>> = { gpt2 }
 
@@ -18,8 +19,38 @@ export function familyOf({ family }: Pick<ModelConfig, 'family'>): Family {
 
 /** A config from a config.json, ours or a plain Hugging Face one. @throws Error naming the key at fault. */
 export function readConfig(json: Json): ModelConfig {
-  const type = typeof json.model_type === 'string' ? json.model_type : String(json.model_type)
-  return familyOf({ family: type.replace(/^hedgehog_/, '') }).readConfig(json)
+  return familyOf({ family: familyName(json) }).readConfig(json)
+}
+
+function familyName({ model_type: type }: Json): string {
+  return String(type).replace(/^hedgehog_/, '')
+}
+
+/** A task in place of the one that a config names. */
+export interface TaskChoice {
+  readonly task: Task
+  /** Classes of a classification. Default: those of the config, or 2. */
+  readonly labels?: number
+}
+
+/** The config.json of the same model for another task. @throws Error when the family has no end for it. */
+export function jsonFor(json: Json, { task, labels }: TaskChoice): Json {
+  const known = json.id2label && typeof json.id2label === 'object' ? Object.keys(json.id2label).length : 2
+  const { architectures } = familyOf({ family: familyName(json) })
+  return taskJson(json, architectures, task, labels ?? known)
+}
+
+/**
+ * The same model for another task: it keeps all parameters that both ask for, and the new end has initial values.
+ * @throws Error when the family has no end for the task.
+ */
+export function withTask({ config, params }: Model, choice: TaskChoice, rng: Random): Model {
+  const json = jsonFor(familyOf(config).writeConfig(config), choice)
+  const next = readConfig(json)
+  const specs = Object.entries(paramSpecs(next))
+  const fresh = specs.filter(([path, { shape }]) => `${params[path]?.shape}` !== `${shape}`)
+  const made = initialise(Object.fromEntries(fresh), rng)
+  return { config: next, params: Object.fromEntries(specs.map(([path]) => [path, made[path] ?? params[path]!])) }
 }
 
 /** The parameters a config asks for, by checkpoint path. */

@@ -1,44 +1,71 @@
 /** Models as Hugging Face style folders: config.json, model.safetensors, tokenizer.json. */
 
 import type { FloatArray } from '../base/array.ts'
+import { type Random, random } from '../base/random.ts'
 import { checkMemory, float32Bytes, openCheckpoint } from '../io/checkpoint.ts'
 import type { Sink, Source } from '../io/files.ts'
 import { readJsonObject } from '../io/json.ts'
 import { checkFinite, type StoredDType, writeSafetensors } from '../io/safetensors.ts'
-import { checkParams, familyOf, readConfig } from './families.ts'
-import type { Json, Model, ModelConfig } from './model.ts'
+import { initialise, type ParamSpecs } from '../nn/params.ts'
+import { checkParams, familyOf, jsonFor, paramSpecs, readConfig, type TaskChoice } from './families.ts'
+import type { Family, Json, Model, ModelConfig } from './model.ts'
+
+/** Options of {@link loadModel}. */
+export interface LoadOptions extends Partial<TaskChoice> {
+  /** For the initial values of an end that the checkpoint lacks. Default: seed 0. */
+  readonly rng?: Random
+  /** Bytes that weights may take; a larger model is a RangeError before one is read. Default: any. */
+  readonly memory?: number
+}
 
 /**
  * Reads a model; weights are read one by one, by range.
+ * @param options.task what to read it for: an end that the checkpoint lacks, or has for other classes, begins anew.
  * @throws Error naming the file for a missing or broken one, every tensor that does not fit config.json, and the first
  * weight that is not a finite number.
- * @param options.memory bytes that weights may take; a larger model is a RangeError before one is read. Default: any.
  */
-export async function loadModel(source: Source, { memory = Infinity } = {}): Promise<Model> {
-  const config = await loadConfig(source)
+export async function loadModel(source: Source, options: LoadOptions = {}): Promise<Model> {
+  const { task, labels, rng = random(0), memory = Infinity } = options
+  const choice = task && { task, ...(labels !== undefined && { labels }) }
+  const config = await loadConfig(source, 'config.json', choice)
   const family = familyOf(config)
   const checkpoint = await openCheckpoint(source)
+  const specs = paramSpecs(config)
   const stored = new Map<string, string>()
   for (const name of checkpoint.names) {
     const path = name.startsWith(family.checkpointPrefix) ? name.slice(family.checkpointPrefix.length) : name
-    if (!family.ignores(path)) stored.set(path, name)
+    if (path in specs || !family.ignores(path)) stored.set(path, name)
   }
-  const shapes = [...stored].map(([path, name]) => [path, { shape: checkpoint.shape(name) }] as const)
-  checkParams(source.name, config, Object.fromEntries(shapes))
+  const shapes = Object.fromEntries([...stored].map(([path, name]) => [path, { shape: checkpoint.shape(name) }]))
+  const begun = choice ? newEnd(family, specs, shapes) : {}
+  checkParams(source.name, config, { ...shapes, ...begun })
   checkMemory(source.name, float32Bytes(checkpoint, [...stored.values()]), memory)
-  const params: Record<string, FloatArray> = {}
+  const params: Record<string, FloatArray> = initialise(begun, rng)
   for (const [path, name] of stored) {
+    if (path in begun) continue
     params[path] = await checkpoint.tensor(name)
     checkFinite(`${source.name}: ${name}`, params[path])
   }
   return { config, params }
 }
 
+/** The parameters of a task's end that a checkpoint lacks, or has in another shape. */
+function newEnd(family: Family, specs: ParamSpecs, shapes: Readonly<Record<string, { shape: readonly number[] }>>) {
+  const missing = Object.entries(specs).filter(
+    ([path, { shape }]) => startsWithAny(path, family.ends) && `${shapes[path]?.shape}` !== `${shape}`,
+  )
+  return Object.fromEntries(missing)
+}
+
+function startsWithAny(path: string, prefixes: readonly string[]): boolean {
+  return prefixes.some((prefix) => path.startsWith(prefix))
+}
+
 /** The config of a folder, or of another file than config.json. @throws Error naming the file and the key at fault. */
-export async function loadConfig(source: Source, path = 'config.json'): Promise<ModelConfig> {
+export async function loadConfig(source: Source, path = 'config.json', choice?: TaskChoice): Promise<ModelConfig> {
   const json = await readJson(source, path)
   try {
-    return readConfig(json)
+    return readConfig(choice ? jsonFor(json, choice) : json)
   } catch (error) {
     const message = (error as Error).message.replace(/^config\.json: /, '')
     throw new Error(`${source.name}: ${path}: ${message}`, { cause: error })
@@ -53,15 +80,22 @@ export interface SaveOptions {
   readonly tokenizer?: unknown
 }
 
-/** Writes a model so that {@link loadModel} reads it again; config.json comes last, so a folder with it is whole. */
+/**
+ * Writes a model so that {@link loadModel} reads it again, its tensors named as the reference library names them;
+ * config.json comes last, so a folder with it is whole.
+ */
 export async function saveModel(
   sink: Sink,
   model: Model,
   { dtype = 'float32', tokenizer }: SaveOptions = {},
 ): Promise<void> {
-  await writeSafetensors(sink, 'model.safetensors', model.params, { dtype, metadata: { format: 'pt' } })
+  const family = familyOf(model.config)
+  const named = Object.entries(model.params).map(
+    ([path, array]) => [startsWithAny(path, family.unprefixed) ? path : family.checkpointPrefix + path, array] as const,
+  )
+  await writeSafetensors(sink, 'model.safetensors', Object.fromEntries(named), { dtype, metadata: { format: 'pt' } })
   if (tokenizer !== undefined) await writeJson(sink, 'tokenizer.json', tokenizer)
-  await writeJson(sink, 'config.json', familyOf(model.config).writeConfig(model.config))
+  await writeJson(sink, 'config.json', family.writeConfig(model.config))
 }
 
 /** A JSON object in a file. @throws Error naming the file when it is missing or no JSON object. */

@@ -1,21 +1,30 @@
 /** GPT-2: learned positions, pre-norm blocks, tied output embedding; parameter names as in Hugging Face checkpoints. */
 
 import { grouped } from '../attention/heads.ts'
-import { planParams, readPlan } from '../attention/plan.ts'
-import { add, gelu, split } from '../graph/ops.ts'
+import { planParams } from '../attention/plan.ts'
+import { add, gelu, matmul, split, transpose } from '../graph/ops.ts'
 import type { Tensor } from '../graph/tensor.ts'
-import type { Tensors } from '../graph/trace.ts'
-import { joinHeads, layerNorm, layerNormParams, linear, linearParams, splitHeads } from '../nn/layers.ts'
+import { joinHeads, lastReal, layerNorm, layerNormParams, linear, linearParams, splitHeads } from '../nn/layers.ts'
 import { below, prefixed } from '../nn/params.ts'
 import { configReader } from './config.ts'
-import type { Family, Json, ModelConfig } from './model.ts'
+import type { Family, Json } from './model.ts'
+import { isPooled, readPlans, readTask, savedJson, taskJson } from './task.ts'
 
 const std = 0.02
 
+const architectures = {
+  language: 'GPT2LMHeadModel',
+  classification: 'GPT2ForSequenceClassification',
+  regression: 'GPT2ForSequenceClassification',
+  features: 'GPT2Model',
+} as const
+
 export const gpt2: Family = {
+  architectures,
+
   readConfig(json) {
     const read = configReader('gpt2', json)
-    const layers = read.size('n_layer')
+    const layers = read.layers('n_layer')
     const width = read.size('n_embd')
     const heads = read.size('n_head')
     read.divides('n_head', 'n_embd')
@@ -26,6 +35,7 @@ export const gpt2: Family = {
     read.only('add_cross_attention', [false], false)
     return {
       family: 'gpt2',
+      ...readTask(json, architectures),
       layers,
       heads,
       headDim: width / heads,
@@ -35,28 +45,26 @@ export const gpt2: Family = {
       maxLength: read.size('n_positions', json.n_ctx as number | undefined),
       epsilon: read.positive('layer_norm_epsilon', 1e-5),
       causal: true,
-      attention: plansOf(json, layers),
+      attention: readPlans(json, layers),
       json,
     }
   },
 
-  writeConfig(config) {
-    const linear = config.attention.some(({ kind }) => kind !== 'softmax')
-    const { hedgehog: _, ...rest } = config.json
-    // Another model_type than gpt2, so that no program reads linear weights as a softmax model.
-    if (!linear) return { ...rest, model_type: 'gpt2', architectures: ['GPT2LMHeadModel'] }
-    return {
-      ...rest,
-      model_type: 'hedgehog_gpt2',
-      architectures: ['HedgehogGPT2LMHeadModel'],
-      hedgehog: { attention: config.attention },
-    }
-  },
+  writeConfig: (config) => savedJson(config, architectures),
 
-  configOf({ layers, heads, width, vocab, maxLength, attention = { kind: 'softmax' } }) {
+  configOf({
+    layers,
+    heads,
+    width,
+    vocab,
+    maxLength,
+    inner,
+    attention = { kind: 'softmax' },
+    task = 'language',
+    labels = 2,
+  }) {
     const json: Json = {
       model_type: 'gpt2',
-      architectures: ['GPT2LMHeadModel'],
       activation_function: 'gelu_new',
       n_layer: layers,
       n_head: heads,
@@ -64,6 +72,7 @@ export const gpt2: Family = {
       n_positions: maxLength,
       n_ctx: maxLength,
       vocab_size: vocab,
+      ...(inner && { n_inner: inner }),
       layer_norm_epsilon: 1e-5,
       initializer_range: std,
       tie_word_embeddings: true,
@@ -71,14 +80,18 @@ export const gpt2: Family = {
       embd_pdrop: 0,
       resid_pdrop: 0,
     }
-    return gpt2.readConfig({ ...json, hedgehog: { attention: Array(layers).fill(attention) } })
+    const hedgehog = { attention: Array(layers).fill(attention) }
+    return gpt2.readConfig({ ...taskJson(json, architectures, task, labels), hedgehog })
   },
 
   checkpointPrefix: 'transformer.',
-  ignores: (path) => path === 'lm_head.weight' || /^h\.\d+\.attn\.(bias|masked_bias)$/.test(path),
+  unprefixed: ['score.'],
+  ends: ['score.'],
+  ignores: (path) => /^(lm_head|score)\.weight$|^h\.\d+\.attn\.(bias|masked_bias)$/.test(path),
 
-  outerParams({ vocab, maxLength, width }) {
+  outerParams({ vocab, maxLength, width, task, labels }) {
     return {
+      ...(isPooled(task) && { 'score.weight': { shape: [labels, width], initial: { normal: std } } }),
       'wte.weight': { shape: [vocab, width], initial: { normal: std } },
       'wpe.weight': { shape: [maxLength, width], initial: { normal: std / 2 } },
       ...prefixed('ln_f.', layerNormParams(width)),
@@ -108,7 +121,8 @@ export const gpt2: Family = {
     { table: 'wpe.weight', by: 'positions' },
   ],
 
-  embed: (rows) => add(rows['wte.weight']!, rows['wpe.weight']!),
+  embedPaths: [],
+  embed: (_config, _params, rows) => add(rows['wte.weight']!, rows['wpe.weight']!),
 
   block({ heads, width, epsilon }, params, x, { attend, save, drop }) {
     const part = (name: string) => below(`${name}.`, params) as { weight: Tensor; bias: Tensor }
@@ -120,16 +134,9 @@ export const gpt2: Family = {
     return add(middle, drop(linear(part('mlp.c_proj'), gelu(inner))))
   },
 
-  headPaths: ['ln_f.weight', 'ln_f.bias'],
-  head: ({ epsilon }: ModelConfig, params: Tensors, x: Tensor) =>
+  headPaths: ({ task }) => ['ln_f.weight', 'ln_f.bias', ...(isPooled(task) ? ['score.weight'] : [])],
+  head: ({ epsilon }, params, x) =>
     layerNorm({ weight: params['ln_f.weight']!, bias: params['ln_f.bias']! }, x, epsilon),
-  unembedding: 'wte.weight',
-}
-
-function plansOf(json: Json, layers: number) {
-  const plans = (json.hedgehog as Json | undefined)?.attention ?? Array(layers).fill({ kind: 'softmax' })
-  if (!Array.isArray(plans) || plans.length !== layers) {
-    throw new RangeError(`config.json: hedgehog.attention: want a list of ${layers} plans, one per layer`)
-  }
-  return plans.map((plan, layer) => readPlan(`config.json: hedgehog.attention[${layer}]`, plan))
+  unembedding: () => ({ weight: 'wte.weight' }),
+  classify: (_config, params, h, keyMask) => matmul(lastReal(h, keyMask), transpose(params['score.weight']!)),
 }

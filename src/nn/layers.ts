@@ -3,13 +3,16 @@
 import {
   add,
   concat,
+  cumsum,
   div,
+  equal,
   expand,
   matmul,
   mean,
   mul,
   layerNorm as normalise,
   reshape,
+  slice,
   split,
   sqrt,
   sub,
@@ -84,6 +87,21 @@ export function splitHeads(x: Tensor, heads: number): Tensor {
 export function joinHeads(x: Tensor): Tensor {
   const { b, h, l, d } = dims('joinHeads', { x }, { x: 'b h l d' })
   return reshape(transpose(x, [0, 2, 1, 3]), [b!, l!, h! * d!])
+}
+
+/** The state at the first position: (b l e) -> (b e). */
+export function firstOf(x: Tensor): Tensor {
+  const { b, e } = dims('firstOf', { x }, { x: 'b l e' })
+  return reshape(slice(x, 1, 0, 1), [b!, e!])
+}
+
+/** The state at the last position that is no padding, the last of all without a mask: (b l e), (b l) -> (b e). */
+export function lastReal(x: Tensor, keyMask?: Tensor): Tensor {
+  const { b, l, e } = dims('lastReal', { x }, { x: 'b l e' })
+  if (!keyMask) return reshape(slice(x, 1, l! - 1, l!), [b!, e!])
+  const after = cumsum(keyMask, 1, { exclusive: true, reverse: true })
+  const isLast = mul(keyMask, equal(after, 0))
+  return reshape(matmul(reshape(isLast, [b!, 1, l!]), x), [b!, e!])
 }
 
 /** Each key or value head serves `times` query heads: (b g s d) -> (b h s d) with h = g · times. */

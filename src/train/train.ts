@@ -4,7 +4,7 @@ import type { FloatArray, Params } from '../base/array.ts'
 import { Interrupted } from '../base/errors.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
-import type { Batch, Objective } from '../execute/objective.ts'
+import { type Batch, countLabels, type Objective } from '../execute/objective.ts'
 import { createMemory, floatsFor } from '../runtime/memory.ts'
 import { clip } from './clip.ts'
 import { createSlots, type Optimizer, type Slots } from './optimizers.ts'
@@ -141,7 +141,7 @@ export async function* train(objective: Objective, initial: Params, options: Tra
   async function oneStep(learningRate: number): Promise<{ loss: number; norm: number; tokens: number }> {
     const parts = Array.from({ length: accumulate }, () => batches.next())
     // Divided once by the tokens of the whole step, so that unequal batches weigh by their tokens.
-    const counted = parts.reduce((total, { labels }) => total + countLabels(labels.data), 0)
+    const counted = parts.reduce((total, batch) => total + countLabels(batch), 0)
     let loss = 0
     for (const [i, batch] of parts.entries()) {
       const rng = random(seed).split('dropout').split(step).split(i)
@@ -186,10 +186,4 @@ function workingSet(initial: Params, optimizer: Optimizer, trains: (path: string
     for (const [path, array] of Object.entries(arrays)) slots[slot]![path]!.data.set(array.data)
   }
   return { params: { ...initial, ...own } as Params, grads: grads as Params, slots, memory }
-}
-
-function countLabels(labels: ArrayLike<number>): number {
-  let count = 0
-  for (let i = 0; i < labels.length; i++) if (labels[i]! >= 0) count += 1
-  return count
 }

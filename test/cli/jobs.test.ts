@@ -215,19 +215,19 @@ describe('a model that is broken ends with 1 and one line that names what is wro
     ],
     [
       'tensors missing',
-      () => edit((params) => delete params['ln_f.bias']),
+      () => edit((params) => delete params['transformer.ln_f.bias']),
       /tensors do not fit config\.json: missing ln_f\.bias/,
     ],
     ['tensors of another model', () => edit((params) => (params['h.7.x'] = floats([1]))), /not of this model h\.7\.x/],
     [
       'a tensor of another shape',
-      () => edit((params) => (params['ln_f.bias'] = floats([3]))),
+      () => edit((params) => (params['transformer.ln_f.bias'] = floats([3]))),
       /of another shape ln_f\.bias is \[3\], want \[8\]/,
     ],
     [
       'a weight that is no number',
-      () => edit((params) => (params['ln_f.bias']!.data[2] = Number.NaN)),
-      /broken: ln_f\.bias: value 2 is NaN/,
+      () => edit((params) => (params['transformer.ln_f.bias']!.data[2] = Number.NaN)),
+      /broken: transformer\.ln_f\.bias: value 2 is NaN/,
     ],
     ['no tokenizer', () => rm(file('tokenizer.json')), /broken: has no file tokenizer\.json/],
     [

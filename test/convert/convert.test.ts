@@ -169,7 +169,7 @@ describe('a conversion', () => {
     const ids = ints([2, 9], text('test', 18))
     const logits = async (model: Model) => {
       const forward = createForward(device, model.config)
-      const found = await forward.logits(model.params, await forward.hidden(model.params, ids))
+      const found = await forward.logits(model.params, await forward.hidden(model.params, { ids }))
       await forward.dispose()
       return found.data
     }

@@ -102,7 +102,7 @@ it("weights sum to one, and the student's stream ends in the student's own hidde
   near(own[0]!.student, shown[0]!.student, 0)
   assert.notDeepEqual(own[1]!.student.data, shown[1]!.student.data)
   const forward = createForward(device, student.config)
-  const { data } = await forward.hidden(student.params, ints([2, l], batches[0]!.data as Int32Array))
+  const { data } = await forward.hidden(student.params, { ids: ints([2, l], batches[0]!.data as Int32Array) })
   assert.ok(data.every(Number.isFinite))
   await forward.dispose()
 })

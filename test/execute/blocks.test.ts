@@ -23,7 +23,7 @@ for (const plan of plans) {
       return y!
     }
     /** One factor for all of each branch. */
-    const mask = (...branches: number[]) =>
+    const factors = (...branches: number[]) =>
       doubles(
         [2, ...shape],
         branches.map((factor) => Array(60).fill(factor)),
@@ -37,13 +37,13 @@ for (const plan of plans) {
     }
 
     it('leaves the block as it is where nothing is dropped, and its input alone where all is', async () => {
-      near(await block({ ...weights, mask: mask(1, 1) }), await block(weights), 1e-14)
-      near(await block({ ...weights, mask: mask(0, 0) }), x, 1e-14)
+      near(await block({ ...weights, dropout: factors(1, 1) }), await block(weights), 1e-14)
+      near(await block({ ...weights, dropout: factors(0, 0) }), x, 1e-14)
     })
 
-    it('has a mask for the attention and one for the feed-forward branch', async () => {
-      near(await block({ ...weights, mask: mask(1, 0) }), await block(without('mlp')), 1e-14)
-      near(await block({ ...weights, mask: mask(0, 1) }), await block(without('attn')), 1e-14)
+    it('has factors for the attention and one for the feed-forward branch', async () => {
+      near(await block({ ...weights, dropout: factors(1, 0) }), await block(without('mlp')), 1e-14)
+      near(await block({ ...weights, dropout: factors(0, 1) }), await block(without('attn')), 1e-14)
     })
   })
 }

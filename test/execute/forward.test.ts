@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, describe, it } from 'node:test'
 import { type FloatArray, floats, ints } from '../../src/base/array.ts'
-import { createForward, headRows, rowBlocks } from '../../src/execute/forward.ts'
+import { createForward } from '../../src/execute/forward.ts'
+import { headRows, rowBlocks } from '../../src/execute/rows.ts'
 import { cut, device, near, run } from '../tensors.ts'
 import { nameOf, plans, tinyBatch, tinyModel, wholeHidden, wholeInputs } from './tiny.ts'
 
@@ -15,24 +16,28 @@ for (const plan of plans) {
     it('run block by block is the model as one float64 graph', async () => {
       const batch = { ids, labels: ids }
       const { h } = await run((inputs) => ({ h: wholeHidden(config, inputs) }), wholeInputs(params, batch, 1))
-      near(await forward.hidden(params, ids), h!, 2e-5)
+      near(await forward.hidden(params, { ids }), h!, 2e-5)
     })
 
     it('gives each text what it gives that text alone', async () => {
-      const whole = await forward.hidden(params, ids)
+      const whole = await forward.hidden(params, { ids })
       for (const row of [0, 1]) {
-        near(await forward.hidden(params, cut(ids, 0, row, row + 1)), cut(whole, 0, 9 * row, 9 * row + 9), 1e-5)
+        near(
+          await forward.hidden(params, { ids: cut(ids, 0, row, row + 1) }),
+          cut(whole, 0, 9 * row, 9 * row + 9),
+          1e-5,
+        )
       }
     })
 
     it('never lets a later token change an earlier state', async () => {
-      const whole = await forward.hidden(params, cut(ids, 0, 0, 1))
+      const whole = await forward.hidden(params, { ids: cut(ids, 0, 0, 1) })
       for (const l of [1, 4])
-        near(await forward.hidden(params, cut(cut(ids, 0, 0, 1), 1, 0, l)), cut(whole, 0, 0, l), 1e-5)
+        near(await forward.hidden(params, { ids: cut(cut(ids, 0, 0, 1), 1, 0, l) }), cut(whole, 0, 0, l), 1e-5)
     })
 
     it('has losses that are −log softmax of its logits', async () => {
-      const h = await forward.hidden(params, ids)
+      const h = await forward.hidden(params, { ids })
       const logits = await forward.logits(params, h)
       const losses = await forward.losses(params, h, ids)
       const want = Float64Array.from(losses, (_, row) => {
@@ -51,15 +56,15 @@ describe('embed', () => {
 
   it('goes on from a position', async () => {
     const { ids } = tinyBatch(2, 9)
-    const whole = await forward.embed(params, ids)
-    near(await forward.embed(params, cut(ids, 1, 4, 9), 4), cut(whole, 1, 4, 9), 0)
+    const whole = await forward.embed(params, { ids })
+    near(await forward.embed(params, { ids: cut(ids, 1, 4, 9) }, 4), cut(whole, 1, 4, 9), 0)
   })
 
   it('refuses positions and ids that the model has no embeddings for', async () => {
-    const late = forward.embed(params, tinyBatch(2, 9).ids, 4)
+    const late = forward.embed(params, { ids: tinyBatch(2, 9).ids }, 4)
     await assert.rejects(late, { name: 'RangeError', message: /got 13 positions, want at most 12/ })
     for (const id of [11, -1]) {
-      await assert.rejects(forward.embed(params, ints([1, 2], [3, id])), {
+      await assert.rejects(forward.embed(params, { ids: ints([1, 2], [3, id]) }), {
         name: 'RangeError',
         message: new RegExp(`${id}`),
       })

@@ -70,7 +70,7 @@ for (const [name, plan] of Object.entries(plans)) {
 
     it('gives the logits of one pass over the text, however the text is split', async () => {
       const ids = idsOf(71)
-      const whole = await forward.logits(model.params, await forward.hidden(model.params, row(ids)))
+      const whole = await forward.logits(model.params, await forward.hidden(model.params, { ids: row(ids) }))
       for (const parts of splits) {
         const { logits } = await readIn(generator, ids, parts)
         let end = 0
@@ -87,7 +87,7 @@ for (const [name, plan] of Object.entries(plans)) {
       for await (const { id } of generate(generator, prompt, { temperature: 0, maxTokens: 20 })) written.push(id)
       const text = [...prompt]
       for (let i = 0; i < 20; i++) {
-        const logits = await forward.logits(model.params, await forward.hidden(model.params, row(text)))
+        const logits = await forward.logits(model.params, await forward.hidden(model.params, { ids: row(text) }))
         text.push(likeliest(logits.data.subarray((text.length - 1) * vocab)))
       }
       assert.deepEqual(written, text.slice(6))

@@ -110,7 +110,7 @@ for (const plan of plans) {
     it('forward', async () => {
       const [got, want] = await onBoth(async (device) => {
         const forward = createForward(device, model.config)
-        const h = await forward.hidden(model.params, batch.ids)
+        const h = await forward.hidden(model.params, batch)
         const losses = await forward.losses(model.params, h, batch.labels)
         await forward.dispose()
         return { h, losses: floats([losses.length], losses) }

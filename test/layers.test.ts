@@ -29,6 +29,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   report: ['base'],
   generate: running,
   convert: [...running, 'train', 'evaluate'],
+  experiments: [...running, 'train', 'evaluate', 'convert', 'generate', 'metrics', 'tasks'],
   '': portable,
   node: [...portable, ''],
   cli: [...portable, '', 'node'],

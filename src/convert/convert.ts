@@ -4,7 +4,7 @@ import type { DistillLoss } from '../attention/distillation.ts'
 import type { HybridPart } from '../attention/kinds/hybrid.ts'
 import { isMapPath } from '../attention/mapParams.ts'
 import { isDistilled, planNamed } from '../attention/plan.ts'
-import { floats, type NDArray, type Params } from '../base/array.ts'
+import type { NDArray, Params } from '../base/array.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
 import { type FidelityOptions, fidelity, type HeadFidelity } from '../evaluate/fidelity.ts'
@@ -15,15 +15,10 @@ import { batches, heldOut } from '../io/batches.ts'
 import type { Model } from '../models/model.ts'
 import type { Device } from '../runtime/device.ts'
 import { type Recipe, stepOptions, trainOnText } from '../train/pretrain.ts'
-import { type CurvePoint, type Trained, type TrainOptions, type TrainState, train } from '../train/train.ts'
+import { runStage, type StageRun, type StageStore } from '../train/stage.ts'
+import { type CurvePoint, type Trained, train } from '../train/train.ts'
 import { createDistillation } from './distill.ts'
 import { linearize } from './linearize.ts'
-
-/** Where a stage stores its state, and where it goes on from. */
-export interface StageStore {
-  save(stage: string, state: TrainState): Promise<void>
-  resume(stage: string): Promise<TrainState | undefined>
-}
 
 /** What is converted, with what, for how long. */
 export interface ConvertJob {
@@ -162,18 +157,9 @@ export async function* convert(job: ConvertJob): Job<Conversion> {
 
   /** Runs a training stage that can be resumed, and keeps its curve. */
   async function* stage(name: string, phase: string, start: (run: StageRun) => Job<Trained>): Job<Trained> {
-    const resume = await job.store?.resume(`${name}.${phase}`)
-    const trained = yield* start({
-      phase: `${phase} ${name}`,
-      clock: job.clock,
-      ...(job.signal && { signal: job.signal }),
-      ...(resume && { resume }),
-      ...(job.store && {
-        checkpoint: { every: checkpointEvery, save: (state) => job.store!.save(`${name}.${phase}`, state) },
-      }),
-    })
+    const trained = yield* runStage(job, name, phase, start)
     curves.push({ name, phase, points: trained.curve })
-    return { ...trained, params: copied(trained.params) }
+    return trained
   }
 }
 
@@ -216,18 +202,6 @@ export function checkJob(job: ConvertJob): void {
   }
 }
 
-/** Arrays of their own, so that gradients and moments of a finished stage are not kept alive. */
-function copied(params: Params): Params {
-  return Object.fromEntries(
-    Object.entries(params).map(([path, array]) => {
-      const isView = array.data.byteLength < array.data.buffer.byteLength
-      return [path, isView ? floats(array.shape, array.data.slice()) : array]
-    }),
-  )
-}
-
-type StageRun = Pick<TrainOptions, 'phase' | 'clock' | 'signal' | 'resume' | 'checkpoint'>
-
 interface Stage {
   readonly model: Model
   readonly seconds: number
@@ -235,7 +209,6 @@ interface Stage {
 
 const idle = (model: Model): Stage => ({ model, seconds: 0 })
 
-const checkpointEvery = 50
 /** Held-out batches that curves are validated on; the final scores are on the whole test text. */
 const validationBatches = 4
 

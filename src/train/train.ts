@@ -37,6 +37,15 @@ export interface TrainState {
   readonly seconds: number
 }
 
+/** How a run is measured while it goes. */
+export interface Validation {
+  /** Steps between measurements. */
+  readonly every: number
+  readonly loss: (params: Params) => Promise<number>
+  /** A held-out loss at or below this ends the run. */
+  readonly enough?: number
+}
+
 /** Options of {@link train}. */
 export interface TrainOptions {
   /** The phase in progress records, e.g. `finetune`. */
@@ -57,7 +66,7 @@ export interface TrainOptions {
   /** Seed of dropout masks. Default 0. */
   readonly seed?: number
   /** Held-out loss, measured every so many steps and after the last. */
-  readonly validate?: { readonly every: number; readonly loss: (params: Params) => Promise<number> }
+  readonly validate?: Validation
   /** Called every so many steps, after the last, and before an interruption. */
   readonly checkpoint?: { readonly every: number; readonly save: (state: TrainState) => Promise<void> }
   /** Goes on from here; bit for bit as if never interrupted, on a CPU. */
@@ -104,7 +113,9 @@ export async function* train(objective: Objective, initial: Params, options: Tra
     seconds: clock() - began,
   })
 
-  while (step < steps) {
+  const enough = (loss: number | undefined) =>
+    loss !== undefined && loss <= (validate?.enough ?? Number.NEGATIVE_INFINITY)
+  while (step < steps && !enough(curve.at(-1)?.validationLoss)) {
     if (options.signal?.aborted) {
       await checkpoint?.save(state())
       throw new Interrupted(`${phase}: stopped after step ${step} of ${steps}`)
@@ -113,11 +124,12 @@ export async function* train(objective: Objective, initial: Params, options: Tra
     const found = await named(step + 1, () => oneStep(learningRate))
     step += 1
     tokens += found.tokens
-    const last = step === steps || clock() - began >= (options.maxSeconds ?? Number.POSITIVE_INFINITY)
+    let last = step === steps || clock() - began >= (options.maxSeconds ?? Number.POSITIVE_INFINITY)
     let validationLoss: number | undefined
     if (validate && (step % validate.every === 0 || last)) {
       validationLoss = await named(step, () => heldOutLoss(validate.loss))
       scheduleState = schedule.observe(scheduleState, validationLoss, options.scheduleOptions)
+      last ||= enough(validationLoss)
     }
     curve.push({ step, loss: found.loss, ...(validationLoss !== undefined && { validationLoss }) })
     if (checkpoint && (step % checkpoint.every === 0 || last)) await checkpoint.save(state())

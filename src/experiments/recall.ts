@@ -1,0 +1,163 @@
+/** Recall from scratch: small decoders that must give back the value that came with a key. */
+
+import type { Params } from '../base/array.ts'
+import type { Job } from '../base/progress.ts'
+import { type Random, random } from '../base/random.ts'
+import { linearize } from '../convert/linearize.ts'
+import { tokenAccuracy } from '../evaluate/accuracy.ts'
+import { createBackward } from '../execute/backward.ts'
+import { createForward } from '../execute/forward.ts'
+import type { Batch } from '../execute/objective.ts'
+import { newModel } from '../models/families.ts'
+import { gpt2 } from '../models/gpt2.ts'
+import { draws, heldOutDraws } from '../tasks/draws.ts'
+import { associativeRecall, multiQueryRecall } from '../tasks/recall.ts'
+import { adamw } from '../train/optimizers.ts'
+import { runStage } from '../train/stage.ts'
+import { train } from '../train/train.ts'
+import type { CaseResult, Experiment, Setting, Setup } from './experiment.ts'
+
+const chosen = (value: number, meaning: string, quick?: number): Setting => {
+  return { value, meaning, origin: 'chosen', ...(quick !== undefined && { quick }) }
+}
+
+const modelSettings = {
+  layers: { value: 2, meaning: 'blocks', origin: 'published' },
+  heads: { value: 1, meaning: 'attention heads', origin: 'published' },
+  width: chosen(64, 'width of the model', 32),
+  steps: chosen(6000, 'steps of one training at most', 120),
+  batch: chosen(32, 'sequences in a batch'),
+  fastest: chosen(1e-3, 'the first learning rate that is tried'),
+  rates: chosen(2, 'learning rates that are tried, each half of the last, until one solves the task', 1),
+  warmup: chosen(100, 'steps in which the learning rate rises', 10),
+  positions: chosen(0.04, 'standard deviation that position embeddings begin with'),
+  enough: chosen(0.995, 'accuracy that ends a training'),
+} as const satisfies Record<string, Setting>
+
+type Draw = (settings: Readonly<Record<string, number>>, rng: Random, held: boolean) => Batch
+
+interface RecallTask {
+  readonly title: string
+  readonly source: string
+  readonly about: string
+  readonly settings: Readonly<Record<string, Setting>>
+  readonly published: Experiment['published']
+  readonly draw: Draw
+}
+
+function recallExperiment({ title, source, about, settings, published, draw }: RecallTask): Experiment {
+  return {
+    title,
+    source,
+    data: { kind: 'generated', about },
+    columns: [
+      { name: 'accuracy', unit: '%', better: 'higher', digits: 1 },
+      { name: 'steps', better: 'lower', digits: 0 },
+    ],
+    settings: { ...modelSettings, ...settings },
+    attentions: ['softmax', 'hedgehog', 'taylor', 'elu', 'relu', 'performer', 'cosformer'],
+    published,
+    cases: async (setup) => setup.attentions.map((name) => ({ name, run: () => trained(name, setup, draw) })),
+  }
+}
+
+/** Trains at one learning rate after the other until the task is solved; the best is what counts. */
+async function* trained(name: string, setup: Setup, draw: Draw): Job<CaseResult> {
+  let best: { accuracy: number; steps: number; rate: number; points: [number, number][] } | undefined
+  for (let i = 0; i < setup.settings.rates!; i++) {
+    const rate = setup.settings.fastest! / 2 ** i
+    const found = yield* trainedAt(name, rate, setup, draw)
+    if (!best || found.accuracy > best.accuracy) best = { ...found, rate }
+    if (best.accuracy >= setup.settings.enough!) break
+  }
+  const { accuracy, steps, rate, points } = best!
+  return {
+    values: { accuracy: 100 * accuracy, steps },
+    lines: [{ chart: 'Accuracy while it learns', x: 'step', y: '%', points }],
+    note: `learning rate ${rate}`,
+  }
+}
+
+/** Held-out sequences that the accuracy is measured on. */
+const heldOutSequences = 256
+
+async function* trainedAt(name: string, rate: number, setup: Setup, draw: Draw) {
+  const { device, settings, seed } = setup
+  const { layers, heads, width, vocab, length, steps, batch, warmup, enough } = settings as Record<string, number>
+  const plain = newModel(
+    gpt2.configOf({ layers: layers!, heads: heads!, width: width!, vocab: vocab!, maxLength: length! }),
+    random(seed).split('weights'),
+  )
+  const model = linearize(plain, name, random(seed).split('maps'))
+  const held = heldOutDraws((rng) => draw(settings, rng, true), { seed, batches: Math.ceil(heldOutSequences / batch!) })
+  const forward = createForward(device, model.config)
+  const objective = createBackward(device, model.config)
+  const accuracy = (params: Params) => tokenAccuracy(forward, params, held)
+  try {
+    const done = yield* runStage(setup, `${name}-${rate}`.replaceAll('/', '_'), 'train', (run) =>
+      train(objective, withPositions(model.params, settings.positions!), {
+        ...run,
+        steps: steps!,
+        batches: draws((rng) => draw(settings, rng, false), { seed }),
+        optimizer: adamw({ weightDecay: 0, beta2: 0.98 }),
+        learningRate: rate,
+        schedule: 'constant',
+        scheduleOptions: { warmup: warmup! },
+        validate: {
+          every: Math.max(1, Math.floor(steps! / 24)),
+          loss: async (params) => 1 - (await accuracy(params)),
+          enough: 1 - enough!,
+        },
+      }),
+    )
+    const points = done.curve.flatMap(({ step, validationLoss }): [number, number][] =>
+      validationLoss === undefined ? [] : [[step, 100 * (1 - validationLoss)]],
+    )
+    return { accuracy: await accuracy(done.params), steps: done.step, points }
+  } finally {
+    await forward.dispose()
+    await objective.dispose()
+  }
+}
+
+/** GPT-2's small position embeddings are widened: these tasks are solved by positions before they are by content. */
+function withPositions(params: Params, deviation: number): Params {
+  const { shape, data } = params['wpe.weight']!
+  const root = Math.sqrt(data.reduce((sum, x) => sum + x * x, 0) / data.length)
+  return { ...params, 'wpe.weight': { dtype: 'float32', shape, data: data.map((x) => (x * deviation) / root) } }
+}
+
+const multiQuery = (length: number, pairs: number): Experiment =>
+  recallExperiment({
+    title: `Multi-query associative recall, ${length} tokens with ${pairs} pairs`,
+    source: 'Zoology, arXiv 2312.04927',
+    about: `${pairs} pairs of 8192 ids, each key asked for once in ${length} tokens`,
+    settings: {
+      vocab: { value: 8192, quick: 128, meaning: 'token ids', origin: 'published' },
+      length: { value: length, meaning: 'tokens in a sequence', origin: 'published' },
+      pairs: { value: pairs, meaning: 'pairs in a sequence', origin: 'published' },
+    },
+    published: [],
+    draw: ({ batch, length: tokens, pairs: count, vocab }, rng) =>
+      multiQueryRecall({ batch: batch!, length: tokens!, pairs: count!, vocab: vocab! }, rng),
+  })
+
+const solved = (name: string) => ({ name, values: { accuracy: 100 } })
+const failed = (name: string) => ({ name, values: { accuracy: 17 } })
+
+export const recallExperiments = {
+  'associative-recall': recallExperiment({
+    title: 'Associative recall',
+    source: 'arXiv 2402.04347, associative recall',
+    about: 'keys and values of a small vocabulary, and one key at the end whose value is asked for',
+    settings: {
+      vocab: chosen(40, 'token ids: 19 keys, 19 values, a mark'),
+      length: chosen(64, 'tokens in a sequence', 32),
+    },
+    published: [...['softmax', 'taylor', 'hedgehog'].map(solved), ...['elu', 'performer', 'cosformer'].map(failed)],
+    draw: ({ batch, length, vocab }, rng, held) =>
+      associativeRecall({ batch: batch!, length: length!, vocab: vocab!, loss: held ? 'answer' : 'next' }, rng),
+  }),
+  'mqar-64-4': multiQuery(64, 4),
+  'mqar-128-8': multiQuery(128, 8),
+}

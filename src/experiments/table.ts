@@ -1,0 +1,16 @@
+/** The table of experiments: what the paper measures, each an entry with its data, settings and published numbers. */
+
+import type { Experiment } from './experiment.ts'
+import { recallExperiments } from './recall.ts'
+
+/** Experiments by name, in the paper's order. */
+export const experiments: Readonly<Record<string, Experiment>> = {
+  ...recallExperiments,
+}
+
+/** The experiment of a name. @throws RangeError naming the known ones. */
+export function experimentNamed(name: string): Experiment {
+  const found = Object.hasOwn(experiments, name) ? experiments[name] : undefined
+  if (found) return found
+  throw new RangeError(`experiment: got ${name}, want one of ${Object.keys(experiments).join(', ')}`)
+}

@@ -1,0 +1,59 @@
+/** Stages of a longer job: trainings that are stored by name, so that the job goes on where it was interrupted. */
+
+import { floats, type Params } from '../base/array.ts'
+import type { Job } from '../base/progress.ts'
+import type { Trained, TrainOptions, TrainState } from './train.ts'
+
+/** Where stages store their state, and where they go on from. */
+export interface StageStore {
+  save(stage: string, state: TrainState): Promise<void>
+  /** The last state of a stage; undefined when it has not begun. */
+  resume(stage: string): Promise<TrainState | undefined>
+}
+
+/** What a job hands to each of its stages. */
+export interface StageHost {
+  /** Seconds since any fixed moment. */
+  readonly clock: () => number
+  readonly signal?: AbortSignal
+  readonly store?: StageStore
+}
+
+/** The part of a training's options that its host sets. */
+export type StageRun = Pick<TrainOptions, 'phase' | 'clock' | 'signal' | 'resume' | 'checkpoint'>
+
+/** Steps between the states that a stage stores. */
+const checkpointEvery = 50
+
+/**
+ * Runs a training as a stage; a stage that was finished before ends at once with what it had.
+ * @param name unique in the job
+ * @param phase what is done, for progress: `distill`, `finetune`
+ */
+export async function* runStage(
+  { clock, signal, store }: StageHost,
+  name: string,
+  phase: string,
+  start: (run: StageRun) => Job<Trained>,
+): Job<Trained> {
+  const stage = `${name}.${phase}`
+  const resume = await store?.resume(stage)
+  const trained = yield* start({
+    phase: `${phase} ${name}`,
+    clock,
+    ...(signal && { signal }),
+    ...(resume && { resume }),
+    ...(store && { checkpoint: { every: checkpointEvery, save: (state) => store.save(stage, state) } }),
+  })
+  return { ...trained, params: copied(trained.params) }
+}
+
+/** Arrays of their own, so that gradients and moments of a finished stage are not kept alive. */
+function copied(params: Params): Params {
+  return Object.fromEntries(
+    Object.entries(params).map(([path, array]) => {
+      const isView = array.data.byteLength < array.data.buffer.byteLength
+      return [path, isView ? floats(array.shape, array.data.slice()) : array]
+    }),
+  )
+}

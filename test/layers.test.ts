@@ -36,7 +36,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Single files that a folder may import beyond its layers: what a conversion reports is data that the report draws. */
-const alsoImports: Readonly<Record<string, readonly string[]>> = { convert: ['report/types.ts'] }
+const alsoImports: Readonly<Record<string, readonly string[]>> = {
+  convert: ['report/types.ts'],
+  experiments: ['report/experimentTypes.ts'],
+}
 
 /** Folders that may use Node itself, its engine, and what only a command line needs. */
 const onNode = ['node', 'cli']

@@ -2,7 +2,14 @@
 
 import type { Command } from './command.ts'
 import { command } from './command.ts'
-import { convertOptions, evalOptions, generateOptions, trainOptions } from './optionTables.ts'
+import {
+  convertOptions,
+  evalOptions,
+  experimentListOptions,
+  experimentRunOptions,
+  generateOptions,
+  trainOptions,
+} from './optionTables.ts'
 
 const model = 'a checkpoint folder: config.json, model.safetensors, tokenizer.json'
 
@@ -43,5 +50,25 @@ export const commands: readonly Command[] = [
     arguments: { model },
     options: generateOptions,
     load: () => import('./commands/generate.ts'),
+  }),
+  command({
+    name: 'experiment list',
+    summary: 'list the experiments of the paper',
+    examples: ['experiment list'],
+    arguments: {},
+    options: experimentListOptions,
+    load: () => import('./commands/experimentList.ts'),
+  }),
+  command({
+    name: 'experiment run',
+    summary: 'run one of them, its measured rows beside the published ones',
+    examples: [
+      'experiment run mqar-64-4 --quick',
+      'experiment run glue-cola --model bert-base-uncased --data CoLA --out cola',
+      'experiment run mqar-64-4 --compare softmax,hedgehog+half --set width=128,steps=9000',
+    ],
+    arguments: { name: 'a name of `hedgehog experiment list`' },
+    options: experimentRunOptions,
+    load: () => import('./commands/experimentRun.ts'),
   }),
 ]

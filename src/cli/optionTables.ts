@@ -2,7 +2,7 @@
 
 import { schedules } from '../train/schedules.ts'
 import { flag, many, option, required, withDefault } from './options.ts'
-import { anyText, integer, listOf, number, oneOf, path } from './readers.ts'
+import { anyText, integer, listOf, number, oneOf, path, settings } from './readers.ts'
 
 const whole = integer(1)
 const rate = number({ above: 0 })
@@ -84,6 +84,21 @@ export const generateOptions = {
   topP: option('X', number({ above: 0, to: 1 }), 'sample from the likeliest tokens with this much of the probability'),
   minP: option('X', number({ from: 0, to: 1 }), 'leave out tokens below this share of the likeliest one'),
   repetitionPenalty: option('X', rate, 'above 1 makes tokens that were seen less likely'),
+  device,
+}
+
+/** Options of `hedgehog experiment list`. */
+export const experimentListOptions = {}
+
+/** Options of `hedgehog experiment run`. */
+export const experimentRunOptions = {
+  data: option('DIR', path, 'the folder of the dataset, where the experiment reads one'),
+  model: option('DIR', path, 'the folder of the pretrained model, where the experiment converts one'),
+  quick: flag('scaled down, on generated or packaged data: shows within minutes that it runs'),
+  compare: option('NAMES', listOf(anyText), 'attentions to compare; else those of the paper'),
+  set: option('NAME=N,…', settings, 'other values of settings, as `hedgehog experiment list` names them'),
+  out: option('DIR', path, 'where results and checkpoints are written (runs/experiments/NAME)'),
+  force: flag('begin anew, whatever is in --out'),
   device,
 }
 

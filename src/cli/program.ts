@@ -69,14 +69,36 @@ function programOf(argv: readonly string[], commands: readonly Command[], around
       getOutHasColors: () => hasColours(around),
     })
     .exitOverride()
-  for (const entry of commands) addCommand(program, entry, argv, around)
+  for (const entry of commands) {
+    const [group, word] = entry.name.split(' ') as [string, string | undefined]
+    if (word === undefined) addCommand(program, group, entry, argv, around)
+    else addCommand(groupOf(program, group, commands), word, entry, argv, around)
+  }
   return program
 }
 
-function addCommand(program: CommanderCommand, entry: Command, argv: readonly string[], around: Surroundings): void {
+/** The command that gathers those whose names begin with the same word, e.g. `experiment list` and `experiment run`. */
+function groupOf(program: CommanderCommand, name: string, commands: readonly Command[]): CommanderCommand {
+  const known = program.commands.find((command) => command.name() === name)
+  if (known) return known
+  const members = commands.filter((command) => command.name.startsWith(`${name} `))
+  const words = members.map((command) => command.name.slice(name.length + 1))
+  return program
+    .command(name)
+    .description(`${capital(words.join(', '))}: see ${name} ${words[0]} --help and so on.`)
+    .summary(members.map(({ summary }) => summary).join('; '))
+}
+
+function addCommand(
+  program: CommanderCommand,
+  word: string,
+  entry: Command,
+  argv: readonly string[],
+  around: Surroundings,
+): void {
   const names = Object.keys(entry.arguments)
   const added = program
-    .command(entry.name)
+    .command(word)
     .description(`${capital(entry.summary)}.`)
     .summary(entry.summary)
   for (const [name, summary] of Object.entries(entry.arguments)) added.argument(`<${name.toUpperCase()}>`, summary)

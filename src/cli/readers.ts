@@ -51,6 +51,19 @@ export function listOf<T>(reader: Reader<T>): Reader<readonly T[]> {
   }
 }
 
+/** Numbers by name: `width=128,steps=9000`. */
+export const settings: Reader<Readonly<Record<string, number>>> = {
+  want: 'NAME=NUMBER, or several with commas between them',
+  read(text) {
+    const pairs = text.split(',').map((part) => part.split('=').map((word) => word.trim()))
+    const read = pairs.map(
+      ([name = '', value = '', ...more]) => [name, more.length ? undefined : decimal(value)] as const,
+    )
+    const fits = read.every((pair): pair is readonly [string, number] => pair[0] !== '' && pair[1] !== undefined)
+    return fits ? Object.fromEntries(read) : undefined
+  },
+}
+
 function decimal(text: string): number | undefined {
   return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? onlyIf(Number(text), Number.isFinite) : undefined
 }

@@ -3,6 +3,7 @@
 import type { Job } from '../base/progress.ts'
 import type { Split } from '../io/corpus.ts'
 import type { Source } from '../io/files.ts'
+import type { CaseResult, Column, ExperimentResult, PublishedRow, ResultRow } from '../report/experimentTypes.ts'
 import type { Device } from '../runtime/device.ts'
 import type { StageHost } from '../train/stage.ts'
 
@@ -21,23 +22,6 @@ export type SettingTable = Readonly<Record<string, Setting>>
 
 /** The values of a table of settings. */
 export type SettingsOf<T extends SettingTable> = { readonly [K in keyof T]: number }
-
-/** A column of an experiment's result. */
-export interface Column {
-  readonly name: string
-  readonly unit?: string
-  readonly better: 'higher' | 'lower'
-  /** Decimals that are shown. */
-  readonly digits: number
-}
-
-/** A published row beside which a measured one stands. */
-export interface PublishedRow {
-  readonly name: string
-  readonly values: Readonly<Record<string, number>>
-  /** Where it was found, if not on the paper's own page. */
-  readonly note?: string
-}
 
 /** What an experiment reads. */
 export interface Data {
@@ -73,22 +57,6 @@ export interface Setup extends StageHost {
   readonly resources: Resources
 }
 
-/** A line of points that a case adds to a chart. */
-export interface Line {
-  readonly chart: string
-  readonly x: string
-  readonly y: string
-  readonly points: readonly (readonly [x: number, y: number])[]
-}
-
-/** What was measured of a case. */
-export interface CaseResult {
-  /** By the names of the experiment's columns. */
-  readonly values: Readonly<Record<string, number>>
-  readonly lines?: readonly Line[]
-  readonly note?: string
-}
-
 /** One row of an experiment. */
 export interface Case {
   readonly name: string
@@ -108,28 +76,6 @@ export interface Experiment {
   readonly published: readonly PublishedRow[]
   /** Reads the data once. @throws Error that says which file is wanted and where to get it. */
   cases(setup: Setup): Promise<readonly Case[]>
-}
-
-/** A row as it was measured, with what was published for it. */
-export interface ResultRow extends CaseResult {
-  readonly name: string
-  readonly seconds: number
-  readonly published?: PublishedRow
-}
-
-/** The result of an experiment; as JSON it is `result.json`. */
-export interface ExperimentResult {
-  readonly experiment: string
-  readonly title: string
-  readonly source: string
-  readonly quick: boolean
-  readonly seed: number
-  readonly settings: Readonly<Record<string, number>>
-  readonly columns: readonly Column[]
-  readonly rows: readonly ResultRow[]
-  /** Published rows that were not measured. */
-  readonly unmeasured: readonly PublishedRow[]
-  readonly seconds: number
 }
 
 /** Rows that were measured before an interruption, and where new ones are noted. */

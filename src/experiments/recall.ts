@@ -10,12 +10,13 @@ import { createForward } from '../execute/forward.ts'
 import type { Batch } from '../execute/objective.ts'
 import { newModel } from '../models/families.ts'
 import { gpt2 } from '../models/gpt2.ts'
+import type { CaseResult } from '../report/experimentTypes.ts'
 import { draws, heldOutDraws } from '../tasks/draws.ts'
 import { associativeRecall, multiQueryRecall } from '../tasks/recall.ts'
 import { adamw } from '../train/optimizers.ts'
 import { runStage } from '../train/stage.ts'
 import { train } from '../train/train.ts'
-import type { CaseResult, Experiment, Setting, Setup } from './experiment.ts'
+import type { Experiment, Setting, Setup } from './experiment.ts'
 
 const chosen = (value: number, meaning: string, quick?: number): Setting => {
   return { value, meaning, origin: 'chosen', ...(quick !== undefined && { quick }) }

@@ -1,0 +1,81 @@
+/** `hedgehog experiment run`: one experiment, its measured rows beside the published ones; it resumes by itself. */
+
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { planName, planNamed } from '../../attention/plan.ts'
+import { Interrupted, UsageError } from '../../base/errors.ts'
+import { type Experiment, type Resources, runExperiment, settingsOf } from '../../experiments/experiment.ts'
+import { experimentNamed } from '../../experiments/table.ts'
+import { writeJson } from '../../models/folder.ts'
+import { openDevice } from '../../node/device.ts'
+import { folderSource } from '../../node/files.ts'
+import { experimentHtml, experimentText } from '../../report/experiment.ts'
+import type { Run } from '../command.ts'
+import { openExperimentStore } from '../experimentStore.ts'
+import { clock, versions, writeTogether } from '../inputs.ts'
+import type { Values } from '../options.ts'
+import type { experimentRunOptions } from '../optionTables.ts'
+import { packagedCorpus } from '../packaged.ts'
+
+type Options = Values<typeof experimentRunOptions>
+
+export const run: Run<typeof experimentRunOptions, 'name'> = async (context, { name }, options) => {
+  const experiment = usage(() => experimentNamed(name))
+  const { quick, force } = options
+  const settings = usage(() => settingsOf(experiment, quick, options.set))
+  const attentions = chosenAttentions(experiment, options)
+  const out = options.out ?? join('runs', 'experiments', quick ? `${name}-quick` : name)
+  const { seed } = context
+  const { data, model } = options
+  const fingerprint = JSON.stringify({ name, settings, seed, quick, data, model })
+  const setup = {
+    device: await openDevice(options.device),
+    ...{ quick, settings, attentions, seed, clock },
+    signal: context.signal,
+    resources: resourcesOf(options),
+  }
+  const store = await openExperimentStore(out, fingerprint, force)
+  const job = runExperiment(name, experiment, { ...setup, store: store.stages }, store.ledger)
+  const result = await context.run(job).catch((error: unknown) => {
+    if (!(error instanceof Interrupted)) throw error
+    throw new Interrupted(`${error.message}; saved in ${join(out, 'work')}; go on with: ${context.commandLine}`)
+  })
+  const { commandLine: command } = context
+  const facts = { command, date: new Date().toISOString().slice(0, 10), machine: machine(), versions: versions() }
+  await writeTogether(out, async (sink) => {
+    await writeJson(sink, 'result.json', { ...facts, ...result })
+    await sink.write('result.html', [new TextEncoder().encode(experimentHtml(result, command))])
+  })
+  await store.finish()
+  const text = `${experimentText(result, context.columns)}\n${join(out, 'result.html')} shows it as a page`
+  return { value: { out, ...facts, ...result }, text }
+}
+
+function chosenAttentions({ attentions }: Experiment, { compare }: Options): string[] {
+  const named = (compare ?? attentions).map((text) => usage(() => planName(planNamed(text)), '--compare: '))
+  // The names of the paper's own rows stay as the experiment writes them.
+  return [...new Set(named.map((full, i) => (compare ?? attentions)[i] ?? full))]
+}
+
+function resourcesOf({ data, model }: Options): Resources {
+  return {
+    ...(data && { data: folderSource(data) }),
+    ...(model && { model: folderSource(model) }),
+    bundled: folderSource(fileURLToPath(new URL('../../../models/tiny', import.meta.url))),
+    corpus: packagedCorpus,
+  }
+}
+
+function machine(): string {
+  return `${cpus()[0]?.model.trim() ?? process.arch}, ${cpus().length} cores`
+}
+
+/** What a library function refuses is here a wrong argument. */
+function usage<T>(choose: () => T, where = ''): T {
+  try {
+    return choose()
+  } catch (error) {
+    throw new UsageError(`${where}${(error as Error).message}`)
+  }
+}

@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 
 const models = ['base', 'graph', 'nn', 'attention', 'models', 'io']
 const running = [...models, 'runtime', 'execute']
-const portable = [...running, 'metrics', 'train', 'evaluate', 'convert', 'generate', 'report', 'tasks']
+const portable = [...running, 'metrics', 'train', 'evaluate', 'convert', 'generate', 'report', 'tasks', 'experiments']
 
 /** What each folder of src may import besides itself; an empty name stands for the files of src itself. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {

@@ -1,44 +1,29 @@
 /** The story of a conversion: score, linearize, distil, finetune, score again, beside what it must be compared with. */
 
-import type { DistillLoss } from '../attention/distillation.ts'
 import type { HybridPart } from '../attention/kinds/hybrid.ts'
 import { isMapPath } from '../attention/mapParams.ts'
 import { isDistilled, planNamed } from '../attention/plan.ts'
-import type { NDArray, Params } from '../base/array.ts'
+import type { NDArray } from '../base/array.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
 import { type FidelityOptions, fidelity, type HeadFidelity } from '../evaluate/fidelity.ts'
-import { createForward } from '../execute/forward.ts'
 import type { Batch } from '../execute/objective.ts'
-import { type Score, scoreJob } from '../execute/perplexity.ts'
+import type { Score } from '../execute/perplexity.ts'
 import { batches, heldOut } from '../io/batches.ts'
 import type { Model } from '../models/model.ts'
-import type { Device } from '../runtime/device.ts'
-import { type Recipe, stepOptions, trainOnText } from '../train/pretrain.ts'
-import { runStage, type StageRun, type StageStore } from '../train/stage.ts'
-import { type CurvePoint, type Trained, train } from '../train/train.ts'
-import { createDistillation } from './distill.ts'
+import type { CurvePoint } from '../train/train.ts'
 import { linearize } from './linearize.ts'
+import { distilled, finetuned, idle, type Stage, type StageJob, scored } from './stages.ts'
 
-/** What is converted, with what, for how long. */
-export interface ConvertJob {
-  readonly device: Device
+/** What is converted, to what, beside what. */
+export interface ConvertJob extends StageJob {
   readonly teacher: Model
-  readonly trainTokens: Int32Array
-  readonly validationTokens: Int32Array
-  readonly testTokens: Int32Array
   /** What is converted to, by its full name: a feature map or another attention. */
   readonly map: string
   /** What gets the same finetuning for comparison, by full names. */
   readonly compare: readonly string[]
-  readonly distill: Recipe & { readonly loss: DistillLoss }
-  readonly finetune: Recipe
   /** Batches that fidelity is measured on. */
   readonly fidelityBatches: number
-  readonly seed: number
-  readonly clock: () => number
-  readonly signal?: AbortSignal
-  readonly store?: StageStore
 }
 
 /** One model of the comparison. */
@@ -90,10 +75,10 @@ export async function* convert(job: ConvertJob): Job<Conversion> {
 
   const student = linearize(teacher, map, random(job.seed).split('maps'))
   yield* note('untrained', student, 0, 'teacher')
-  const distilled = yield* distil(`${own}-distilled`, student)
-  yield* note(`${own}-distilled`, distilled.model, distilled.seconds, 'teacher')
-  const converted = yield* finetune(own, distilled.model)
-  yield* note(own, converted.model, distilled.seconds + converted.seconds, 'student')
+  const imitating = yield* distil(`${own}-distilled`, student)
+  yield* note(`${own}-distilled`, imitating.model, imitating.seconds, 'teacher')
+  const converted = yield* finetune(own, imitating.model)
+  yield* note(own, converted.model, imitating.seconds + converted.seconds, 'student')
   for (const [name, control] of controlsOf(converted.model)) yield* note(`${own}-${name}`, control, 0)
 
   for (const other of comparedMaps(job)) {
@@ -107,59 +92,23 @@ export async function* convert(job: ConvertJob): Job<Conversion> {
 
   /** Scores a model on the test text and adds it to the entries. */
   async function* note(name: string, model: Model, seconds: number, stream?: FidelityOptions['stream']): Job<void> {
-    const forward = createForward(job.device, model.config)
-    const blocks = [...heldOut(job.testTokens, job.finetune)]
-    const { clock, signal } = job
-    const score = yield* scoreJob(forward, model.params, blocks, {
-      phase: `score ${name}`,
-      clock,
-      ...(signal && { signal }),
-    })
-    await forward.dispose()
+    const score = yield* scored(job, name, model)
     const ids = fidelityIds(job)
     const heads = stream ? await fidelity(job.device, teacher, model, ids, { stream }) : undefined
     entries.push({ name, model, score, seconds, ...(heads && { heads }) })
   }
 
   async function* distil(name: string, model: Model): Job<Stage> {
-    if (!Object.keys(model.params).some(isMapPath) || job.distill.steps === 0) return idle(model)
-    const objective = createDistillation(job.device, model.config, { loss: job.distill.loss })
-    const validation = [...heldOut(job.validationTokens, job.distill)].slice(0, validationBatches)
-    try {
-      const trained = yield* stage(name, 'distill', (run) =>
-        train(objective, model.params, {
-          ...run,
-          ...stepOptions(job.distill),
-          batches: batches(job.trainTokens, job.distill),
-          trains: isMapPath,
-          validate: {
-            every: job.distill.validateEvery ?? job.distill.steps,
-            loss: (params: Params) => objective.measure(params, validation),
-          },
-        }),
-      )
-      return { model: { ...model, params: trained.params }, seconds: trained.seconds }
-    } finally {
-      await objective.dispose()
-    }
+    return kept(name, 'distill', yield* distilled(job, name, model))
   }
 
   async function* finetune(name: string, model: Model): Job<Stage> {
-    if (job.finetune.steps === 0) return idle(model)
-    const { length, batch } = job.finetune
-    const validationTokens = job.validationTokens.subarray(0, validationBatches * batch * length + 1)
-    const { device, trainTokens } = job
-    const trained = yield* stage(name, 'finetune', (run) =>
-      trainOnText({ device, model, trainTokens, validationTokens, recipe: job.finetune }, run),
-    )
-    return { model: { ...model, params: trained.params }, seconds: trained.seconds }
+    return kept(name, 'finetune', yield* finetuned(job, name, model))
   }
 
-  /** Runs a training stage that can be resumed, and keeps its curve. */
-  async function* stage(name: string, phase: string, start: (run: StageRun) => Job<Trained>): Job<Trained> {
-    const trained = yield* runStage(job, name, phase, start)
-    curves.push({ name, phase, points: trained.curve })
-    return trained
+  function kept(name: string, phase: string, stage: Stage): Stage {
+    if (stage.curve) curves.push({ name, phase, points: stage.curve })
+    return stage
   }
 }
 
@@ -201,16 +150,6 @@ export function checkJob(job: ConvertJob): void {
     }
   }
 }
-
-interface Stage {
-  readonly model: Model
-  readonly seconds: number
-}
-
-const idle = (model: Model): Stage => ({ model, seconds: 0 })
-
-/** Held-out batches that curves are validated on; the final scores are on the whole test text. */
-const validationBatches = 4
 
 /** The batches that fidelity is measured on: the start of the test text. */
 function fidelityIds(job: Pick<ConvertJob, 'testTokens' | 'finetune' | 'fidelityBatches'>): NDArray[] {

@@ -1,0 +1,87 @@
+/** The stages that conversions are made of, on text: distil the maps, finetune all weights, score. */
+
+import type { DistillLoss } from '../attention/distillation.ts'
+import { isMapPath } from '../attention/mapParams.ts'
+import type { Params } from '../base/array.ts'
+import type { Job } from '../base/progress.ts'
+import { createForward } from '../execute/forward.ts'
+import { type Score, scoreJob } from '../execute/perplexity.ts'
+import { batches, heldOut } from '../io/batches.ts'
+import type { Model } from '../models/model.ts'
+import type { Device } from '../runtime/device.ts'
+import { type Recipe, stepOptions, trainOnText } from '../train/pretrain.ts'
+import { runStage, type StageHost } from '../train/stage.ts'
+import { type CurvePoint, train } from '../train/train.ts'
+import { createDistillation } from './distill.ts'
+
+/** What all stages of a conversion share. */
+export interface StageJob extends StageHost {
+  readonly device: Device
+  readonly trainTokens: Int32Array
+  readonly validationTokens: Int32Array
+  readonly testTokens: Int32Array
+  readonly distill: Recipe & { readonly loss: DistillLoss }
+  readonly finetune: Recipe
+  readonly seed: number
+}
+
+/** A model as a stage left it; without a curve where there was nothing to do. */
+export interface Stage {
+  readonly model: Model
+  readonly seconds: number
+  readonly curve?: readonly CurvePoint[]
+}
+
+/** A stage that did nothing. */
+export const idle = (model: Model): Stage => ({ model, seconds: 0 })
+
+/** Held-out batches that curves are validated on; the final scores are on the whole test text. */
+const validationBatches = 4
+
+/** Only the maps learn, to imitate softmax attention; idle for a model without maps. */
+export async function* distilled(job: StageJob, name: string, model: Model): Job<Stage> {
+  if (!Object.keys(model.params).some(isMapPath) || job.distill.steps === 0) return idle(model)
+  const objective = createDistillation(job.device, model.config, { loss: job.distill.loss })
+  const validation = [...heldOut(job.validationTokens, job.distill)].slice(0, validationBatches)
+  try {
+    const { params, seconds, curve } = yield* runStage(job, name, 'distill', (run) =>
+      train(objective, model.params, {
+        ...run,
+        ...stepOptions(job.distill),
+        batches: batches(job.trainTokens, job.distill),
+        trains: isMapPath,
+        validate: {
+          every: job.distill.validateEvery ?? job.distill.steps,
+          loss: (current: Params) => objective.measure(current, validation),
+        },
+      }),
+    )
+    return { model: { ...model, params }, seconds, curve }
+  } finally {
+    await objective.dispose()
+  }
+}
+
+/** All weights learn to predict the next token. */
+export async function* finetuned(job: StageJob, name: string, model: Model): Job<Stage> {
+  if (job.finetune.steps === 0) return idle(model)
+  const { length, batch } = job.finetune
+  const validationTokens = job.validationTokens.subarray(0, validationBatches * batch * length + 1)
+  const { device, trainTokens } = job
+  const { params, seconds, curve } = yield* runStage(job, name, 'finetune', (run) =>
+    trainOnText({ device, model, trainTokens, validationTokens, recipe: job.finetune }, run),
+  )
+  return { model: { ...model, params }, seconds, curve }
+}
+
+/** The perplexity of a model on the test text. */
+export async function* scored(job: StageJob, name: string, model: Model): Job<Score> {
+  const forward = createForward(job.device, model.config)
+  const { clock, signal } = job
+  const blocks = [...heldOut(job.testTokens, job.finetune)]
+  try {
+    return yield* scoreJob(forward, model.params, blocks, { phase: `score ${name}`, clock, ...(signal && { signal }) })
+  } finally {
+    await forward.dispose()
+  }
+}

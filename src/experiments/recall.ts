@@ -17,14 +17,11 @@ import { adamw } from '../train/optimizers.ts'
 import { runStage } from '../train/stage.ts'
 import { train } from '../train/train.ts'
 import type { Experiment, Setting, Setup } from './experiment.ts'
-
-const chosen = (value: number, meaning: string, quick?: number): Setting => {
-  return { value, meaning, origin: 'chosen', ...(quick !== undefined && { quick }) }
-}
+import { chosen, published } from './settings.ts'
 
 const modelSettings = {
-  layers: { value: 2, meaning: 'blocks', origin: 'published' },
-  heads: { value: 1, meaning: 'attention heads', origin: 'published' },
+  layers: published(2, 'blocks'),
+  heads: published(1, 'attention heads'),
   width: chosen(64, 'width of the model', 32),
   steps: chosen(6000, 'steps of one training at most', 120),
   batch: chosen(32, 'sequences in a batch'),
@@ -46,7 +43,7 @@ interface RecallTask {
   readonly draw: Draw
 }
 
-function recallExperiment({ title, source, about, settings, published, draw }: RecallTask): Experiment {
+function recallExperiment({ title, source, about, settings, published: known, draw }: RecallTask): Experiment {
   return {
     title,
     source,
@@ -57,7 +54,7 @@ function recallExperiment({ title, source, about, settings, published, draw }: R
     ],
     settings: { ...modelSettings, ...settings },
     attentions: ['softmax', 'hedgehog', 'taylor', 'elu', 'relu', 'performer', 'cosformer'],
-    published,
+    published: known,
     cases: async (setup) => setup.attentions.map((name) => ({ name, run: () => trained(name, setup, draw) })),
   }
 }
@@ -134,9 +131,9 @@ const multiQuery = (length: number, pairs: number): Experiment =>
     source: 'Zoology, arXiv 2312.04927',
     about: `${pairs} pairs of 8192 ids, each key asked for once in ${length} tokens`,
     settings: {
-      vocab: { value: 8192, quick: 128, meaning: 'token ids', origin: 'published' },
-      length: { value: length, meaning: 'tokens in a sequence', origin: 'published' },
-      pairs: { value: pairs, meaning: 'pairs in a sequence', origin: 'published' },
+      vocab: published(8192, 'token ids', 128),
+      length: published(length, 'tokens in a sequence'),
+      pairs: published(pairs, 'pairs in a sequence'),
     },
     published: [],
     draw: ({ batch, length: tokens, pairs: count, vocab }, rng) =>

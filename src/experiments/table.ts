@@ -1,11 +1,13 @@
 /** The table of experiments: what the paper measures, each an entry with its data, settings and published numbers. */
 
 import type { Experiment } from './experiment.ts'
+import { languageExperiments } from './language.ts'
 import { recallExperiments } from './recall.ts'
 
 /** Experiments by name, in the paper's order. */
 export const experiments: Readonly<Record<string, Experiment>> = {
   ...recallExperiments,
+  ...languageExperiments,
 }
 
 /** The experiment of a name. @throws RangeError naming the known ones. */

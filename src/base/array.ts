@@ -44,6 +44,14 @@ export function ints(shape: readonly number[], data?: Int32Array | readonly numb
   return { dtype: 'int32', shape, data: values }
 }
 
+/** The transpose of a matrix: (i o) -> (o i). */
+export function transposed({ shape, data }: FloatArray): FloatArray {
+  const [rows, columns] = shape as readonly [number, number]
+  const result = new Float32Array(data.length)
+  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) result[j * rows + i] = data[i * columns + j]!
+  return floats([columns, rows], result)
+}
+
 function checkLength(where: string, shape: readonly number[], length: number): void {
   if (length !== sizeOf(shape)) {
     throw new RangeError(`${where}: got ${length} values for shape [${shape}], want ${sizeOf(shape)}`)

@@ -1,5 +1,6 @@
 /** The table of experiments: what the paper measures, each an entry with its data, settings and published numbers. */
 
+import { efficiencyExperiments } from './efficiency.ts'
 import type { Experiment } from './experiment.ts'
 import { languageExperiments } from './language.ts'
 import { recallExperiments } from './recall.ts'
@@ -8,6 +9,7 @@ import { recallExperiments } from './recall.ts'
 export const experiments: Readonly<Record<string, Experiment>> = {
   ...recallExperiments,
   ...languageExperiments,
+  ...efficiencyExperiments,
 }
 
 /** The experiment of a name. @throws RangeError naming the known ones. */

@@ -1,6 +1,6 @@
 /** Attention alone, from 1k to 64k tokens: the time and peak memory of Hedgehog's, and of softmax where memory allows. */
 
-import { attendBy, planParams } from '../src/attention/plan.ts'
+import { attendBy, planFor, planNamed, planParams } from '../src/attention/plan.ts'
 import { type FloatArray, floats, sizeOf } from '../src/base/array.ts'
 import { formatCount } from '../src/base/format.ts'
 import { random } from '../src/base/random.ts'
@@ -11,7 +11,6 @@ import type { Tensors } from '../src/graph/trace.ts'
 import { initialise } from '../src/nn/params.ts'
 import { openDevice } from '../src/node/device.ts'
 import { compile } from '../src/runtime/compile.ts'
-import { plans } from './gpt2Small.ts'
 import { type Cases, inProcesses, type Measured, median, medianRatio, seconds } from './measure.ts'
 import type { Bench, Row } from './row.ts'
 
@@ -20,15 +19,17 @@ const heads = 12
 const headDim = 64
 const growthTarget = 80
 
-interface Options {
-  readonly plan: 'hedgehog-exp' | 'softmax'
+/** One attention on one text: forward alone, or with the gradients of all inputs. */
+export interface Options {
+  /** Its name, as {@link planNamed} reads it. */
+  readonly plan: string
   readonly length: number
   readonly backward: boolean
 }
 
 export const cases = {
   async attention({ plan: name, length, backward }: Options) {
-    const plan = plans[name]
+    const plan = planFor(planNamed(name), length)
     const rng = random(1)
     const shape = [1, heads, length, headDim]
     const qkv = { q: normals(shape, 1), k: normals(shape, 2), v: normals(shape, 3) }

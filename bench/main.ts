@@ -8,6 +8,7 @@ import { formatBytes } from '../src/base/format.ts'
 import { versions } from '../src/cli/inputs.ts'
 import { adamwBench } from './adamw.ts'
 import { attentionBench } from './attention.ts'
+import { mapsBench } from './maps.ts'
 import { memoryBench } from './memory.ts'
 import type { Bench } from './row.ts'
 import { startBench } from './start.ts'
@@ -19,6 +20,7 @@ const benches: Readonly<Record<string, Bench>> = {
   'train-step': trainStepBench,
   memory: memoryBench,
   attention: attentionBench,
+  maps: mapsBench,
   adamw: adamwBench,
   startup: startupBench,
   start: startBench,

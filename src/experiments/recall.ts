@@ -22,13 +22,12 @@ import { chosen, published } from './settings.ts'
 const modelSettings = {
   layers: published(2, 'blocks'),
   heads: published(1, 'attention heads'),
-  width: chosen(64, 'width of the model', 32),
-  steps: chosen(6000, 'steps of one training at most', 120),
+  width: chosen(64, 'width of the model and of its feed-forward layers', 32),
+  steps: chosen(8000, 'steps of one training at most', 120),
   batch: chosen(32, 'sequences in a batch'),
-  fastest: chosen(1e-3, 'the first learning rate that is tried'),
-  rates: chosen(2, 'learning rates that are tried, each half of the last, until one solves the task', 1),
+  fastest: chosen(2e-3, 'the first learning rate that is tried'),
+  rates: chosen(1, 'learning rates that are tried, each half of the last, until one solves the task'),
   warmup: chosen(100, 'steps in which the learning rate rises', 10),
-  positions: chosen(0.04, 'standard deviation that position embeddings begin with'),
   enough: chosen(0.995, 'accuracy that ends a training'),
 } as const satisfies Record<string, Setting>
 
@@ -83,7 +82,7 @@ async function* trainedAt(name: string, rate: number, setup: Setup, draw: Draw) 
   const { device, settings, seed } = setup
   const { layers, heads, width, vocab, length, steps, batch, warmup, enough } = settings as Record<string, number>
   const plain = newModel(
-    gpt2.configOf({ layers: layers!, heads: heads!, width: width!, vocab: vocab!, maxLength: length! }),
+    gpt2.configOf({ layers: layers!, heads: heads!, width: width!, inner: width!, vocab: vocab!, maxLength: length! }),
     random(seed).split('weights'),
   )
   const model = linearize(plain, name, random(seed).split('maps'))
@@ -93,14 +92,14 @@ async function* trainedAt(name: string, rate: number, setup: Setup, draw: Draw) 
   const accuracy = (params: Params) => tokenAccuracy(forward, params, held)
   try {
     const done = yield* runStage(setup, `${name}-${rate}`.replaceAll('/', '_'), 'train', (run) =>
-      train(objective, withPositions(model.params, settings.positions!), {
+      train(objective, widened(model.params, width!), {
         ...run,
         steps: steps!,
         batches: draws((rng) => draw(settings, rng, false), { seed }),
         optimizer: adamw({ weightDecay: 0, beta2: 0.98 }),
         learningRate: rate,
-        schedule: 'constant',
-        scheduleOptions: { warmup: warmup! },
+        schedule: 'cosine',
+        scheduleOptions: { warmup: Math.min(warmup!, steps!) },
         validate: {
           every: Math.max(1, Math.floor(steps! / 24)),
           loss: async (params) => 1 - (await accuracy(params)),
@@ -118,11 +117,21 @@ async function* trainedAt(name: string, rate: number, setup: Setup, draw: Draw) 
   }
 }
 
-/** GPT-2's small position embeddings are widened: these tasks are solved by positions before they are by content. */
-function withPositions(params: Params, deviation: number): Params {
-  const { shape, data } = params['wpe.weight']!
-  const root = Math.sqrt(data.reduce((sum, x) => sum + x * x, 0) / data.length)
-  return { ...params, 'wpe.weight': { dtype: 'float32', shape, data: data.map((x) => (x * deviation) / root) } }
+/**
+ * Embeddings, queries and keys that begin at 1/√width: GPT-2's 0.02 is for a width of 768, and leaves a small model's attention
+ * flat for thousands of steps.
+ */
+function widened(params: Params, width: number): Params {
+  return Object.fromEntries(
+    Object.entries(params).map(([path, array]) => {
+      if (!/^w[tp]e\.weight$|c_attn\.weight$/.test(path)) return [path, array]
+      // Of the joined projection, queries and keys are the first two thirds of each row.
+      const [row, wide] = path.endsWith('c_attn.weight') ? [3 * width, 2 * width] : [1, 1]
+      const root = Math.sqrt(array.data.reduce((sum, x) => sum + x * x, 0) / array.data.length)
+      const scale = 1 / (Math.sqrt(width) * root)
+      return [path, { ...array, data: array.data.map((x, i) => (i % row < wide ? x * scale : x)) }]
+    }),
+  )
 }
 
 const multiQuery = (length: number, pairs: number): Experiment =>

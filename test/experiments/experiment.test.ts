@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { planNamed } from '../../src/attention/plan.ts'
+import { Interrupted } from '../../src/base/errors.ts'
+import { finish } from '../../src/base/progress.ts'
+import {
+  type Experiment,
+  type Resources,
+  runExperiment,
+  type Setup,
+  settingsOf,
+} from '../../src/experiments/experiment.ts'
+import { experimentNamed, experiments } from '../../src/experiments/table.ts'
+import { folderSource } from '../../src/node/files.ts'
+import { experimentHtml, experimentText } from '../../src/report/experiment.ts'
+import type { ResultRow } from '../../src/report/experimentTypes.ts'
+import { datasets } from '../../src/tasks/datasets.ts'
+import type { StageStore } from '../../src/train/stage.ts'
+import type { TrainState } from '../../src/train/train.ts'
+import { device } from '../tensors.ts'
+
+const words =
+  'the old house by the river was sold again to a man who had never seen it before he came to the town'.split(' ')
+const document = (seed: number) =>
+  Array.from({ length: 300 }, (_, i) => words[(i * (seed + 3)) % words.length]).join(' ')
+const resources: Resources = {
+  bundled: folderSource('models/tiny'),
+  corpus: async () => ({
+    train: [1, 2, 3, 4].map(document),
+    validation: [document(5), document(6)],
+    test: [document(7), document(8)],
+  }),
+}
+
+function setupOf(
+  experiment: Experiment,
+  attentions: readonly string[],
+  changed: Readonly<Record<string, number>>,
+): Setup {
+  const settings = settingsOf(experiment, true, changed)
+  return { device, quick: true, settings, attentions, seed: 1, clock: () => 0, resources }
+}
+
+describe('the table of experiments', () => {
+  for (const [name, experiment] of Object.entries(experiments)) {
+    it(`says what ${name} measures, on what, and where its settings are from`, () => {
+      assert.ok(experiment.title && experiment.source && experiment.data.about)
+      assert.ok(experiment.columns.length > 0 && experiment.attentions.length > 0)
+      for (const attention of experiment.attentions) assert.ok(planNamed(attention))
+      for (const { value, meaning } of Object.values(experiment.settings)) assert.ok(Number.isFinite(value) && meaning)
+      for (const { values } of experiment.published) {
+        for (const column of Object.keys(values))
+          assert.ok(
+            experiment.columns.some((one) => one.name === column),
+            column,
+          )
+      }
+      for (const dataset of experiment.data.datasets ?? []) assert.ok(dataset in datasets, dataset)
+    })
+  }
+
+  it('names the known experiments, and the known settings', () => {
+    assert.throws(() => experimentNamed('magic'), /got magic, want one of associative-recall/)
+    assert.throws(() => settingsOf(experimentNamed('mqar-64-4'), false, { speed: 1 }), /got speed, want one of layers/)
+  })
+
+  it('says which folder is wanted and where to get it, before any work', async () => {
+    const experiment = experimentNamed('gpt2-wikitext')
+    const setup = { ...setupOf(experiment, ['hedgehog'], {}), quick: false }
+    await assert.rejects(experiment.cases(setup), /--model: is missing, want the folder of https/)
+    const withModel = { ...setup, resources: { ...resources, model: resources.bundled } }
+    await assert.rejects(experiment.cases(withModel), /--data: is missing, want the folder wikitext.* of https/)
+  })
+})
+
+describe('an experiment', () => {
+  const small = { steps: 6, batch: 4, length: 16, vocab: 12, width: 8, rates: 1 }
+
+  it('has a row per attention, with what was published beside it', async () => {
+    const experiment = experimentNamed('associative-recall')
+    const job = runExperiment(
+      'associative-recall',
+      experiment,
+      setupOf(experiment, ['softmax', 'hedgehog+half'], small),
+    )
+    const result = await finish(job)
+    assert.deepEqual(
+      result.rows.map(({ name, published }) => [name, published?.values.accuracy]),
+      [
+        ['softmax', 100],
+        ['hedgehog+half', undefined],
+      ],
+    )
+    assert.ok(result.rows.every(({ values }) => values.accuracy! >= 0 && values.accuracy! <= 100 && values.steps === 6))
+    assert.deepEqual(
+      result.unmeasured.map(({ name }) => name),
+      ['taylor', 'hedgehog', 'elu', 'performer', 'cosformer'],
+    )
+    const text = experimentText(result, 80)
+    assert.ok(text.split('\n').every((line) => line.length <= 80))
+    assert.match(text, /softmax +[\d.]+ +6 +100\.0/)
+    assert.match(experimentHtml(result, 'hedgehog <x>'), /hedgehog &lt;x&gt;/)
+  })
+
+  it('that was interrupted goes on to the same rows, without repeating what was finished', async () => {
+    const experiment = experimentNamed('mqar-64-4')
+    const names = ['softmax', 'elu']
+    const tiny = { ...small, vocab: 64, pairs: 2 }
+    const whole = await finish(runExperiment('x', experiment, setupOf(experiment, names, tiny)))
+
+    const states = new Map<string, TrainState>()
+    const store: StageStore = {
+      save: async (stage, state) => void states.set(stage, structuredClone(state)),
+      resume: async (stage) => states.get(stage),
+    }
+    const done: Record<string, ResultRow> = {}
+    const ledger = {
+      done,
+      note: async (row: ResultRow): Promise<void> => void Object.assign(done, { [row.name]: row }),
+    }
+    const stop = new AbortController()
+    const setup = { ...setupOf(experiment, names, tiny), store }
+    let seen = 0
+    const first = finish(runExperiment('x', experiment, { ...setup, signal: stop.signal }, ledger), () => {
+      seen += 1
+      if (seen === 9) stop.abort()
+    })
+    await assert.rejects(first, Interrupted)
+    assert.deepEqual(Object.keys(done), ['softmax'])
+    let repeated = 0
+    const second = await finish(runExperiment('x', experiment, setup, ledger), () => {
+      repeated += 1
+    })
+    assert.equal(repeated, 3)
+    assert.deepEqual(
+      second.rows.map(({ values }) => values),
+      whole.rows.map(({ values }) => values),
+    )
+  })
+})
+
+it('a converted model has perplexity and divergence, as it is, finetuned, and by each attention', async () => {
+  const experiment = experimentNamed('brown-maps')
+  const tiny = { length: 16, batch: 2, testTokens: 64, distillSteps: 2, finetuneSteps: 1 }
+  const result = await finish(
+    runExperiment('brown-maps', experiment, setupOf(experiment, ['hedgehog', 'hybrid:4'], tiny)),
+  )
+  const value = Object.fromEntries(result.rows.map(({ name, values }) => [name, values]))
+  assert.deepEqual(Object.keys(value), ['zero-shot', 'softmax', 'hedgehog', 'hybrid:4'])
+  assert.ok(Math.abs(value['zero-shot']!.KL!) < 1e-5)
+  assert.ok(value.hedgehog!.KL! > 0 && value.hedgehog!.perplexity! > 1)
+})
+
+it('language models learn from scratch by each attention', async () => {
+  const experiment = experimentNamed('wikitext-scratch')
+  const tiny = { length: 16, batch: 2, testTokens: 64, finetuneSteps: 2, vocab: 300, width: 8 }
+  const result = await finish(runExperiment('x', experiment, setupOf(experiment, ['softmax', 'elu'], tiny)))
+  assert.ok(result.rows.every(({ values }) => values.perplexity! > 1))
+  assert.equal(result.rows[0]!.published?.values.perplexity, 18.6)
+})
+
+it('efficiency is measured at doubling lengths, with the bytes that a state keeps', async () => {
+  const experiment = experimentNamed('efficiency')
+  const tiny = { shortest: 16, longest: 64, longestSquare: 32, heads: 1, headDim: 4 }
+  const setup = { ...setupOf(experiment, ['softmax', 'elu'], tiny), clock: () => performance.now() / 1000 }
+  const { rows } = await finish(runExperiment('efficiency', experiment, setup))
+  assert.deepEqual(
+    rows.map(({ lines }) => lines![0]!.points.map(([length]) => length)),
+    [
+      [16, 32],
+      [16, 32, 64],
+    ],
+  )
+  // One head of width 4: 4 features times 5 columns of 4 bytes.
+  assert.equal(rows[1]!.values.state, 0.08)
+})

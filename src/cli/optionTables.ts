@@ -37,12 +37,16 @@ export const convertOptions = {
   resume: flag('go on from the checkpoint in --out'),
 }
 
+/** Families that `hedgehog train` makes from sizes; the table of families is not loaded for help. */
+const languageFamilies = ['gpt2', 'llama', 'mistral', 'qwen2'] as const
+
 /** Options of `hedgehog train`. */
 export const trainOptions = {
   data: required(data),
   validation,
   tokenizer: option('FILE', path, 'a tokenizer.json; else one is learned from --data'),
   config: option('FILE', path, 'a config.json of a model; else the five sizes below'),
+  family: option('NAME', oneOf(...languageFamilies), `its architecture: ${languageFamilies.join(', ')}`),
   layers: option('N', whole, 'blocks of the model'),
   width: option('N', whole, 'width of the model, a multiple of --heads'),
   heads: option('N', whole, 'attention heads in a block'),

@@ -134,7 +134,11 @@ export function comparedMaps({ map, compare }: Pick<ConvertJob, 'map' | 'compare
  * @throws RangeError for too little text, or a teacher that is linear already.
  */
 export function checkJob(job: ConvertJob): void {
-  const layer = job.teacher.config.attention.findIndex(({ kind }) => kind !== 'softmax')
+  // A window that is no shorter than the text hides nothing.
+  const { length } = job.distill
+  const layer = job.teacher.config.attention.findIndex(
+    (plan) => plan.kind !== 'softmax' && !(plan.kind === 'window' && plan.window >= length),
+  )
   if (layer >= 0)
     throw new RangeError(`convert: layer ${layer} of the model is not softmax attention; want a Transformer`)
   const parts = [

@@ -139,7 +139,9 @@ export interface ModelSizes {
   readonly width: number
   readonly vocab: number
   readonly maxLength: number
-  /** Width of the feed-forward layer. Default 4 · width. */
+  /** Heads of keys and values, each for as many query heads, where the family groups them. Default: `heads`. */
+  readonly keyHeads?: number
+  /** Width of the feed-forward layer. Default: what is usual in the family, about 4 · width. */
   readonly inner?: number
   readonly attention?: AttentionPlan
   /** Default: what the family is pretrained for. */

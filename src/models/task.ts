@@ -62,19 +62,36 @@ export function taskJson(json: Json, architectures: Architectures, task: Task, l
   return { ...rest, architectures: [name], ...names, problem_type: problem }
 }
 
-/** The attention plans of a config.json, softmax where it says nothing. @throws Error naming the layer at fault. */
-export function readPlans(json: Json, layers: number): AttentionPlan[] {
-  const plans = (json.hedgehog as Json | undefined)?.attention ?? Array(layers).fill({ kind: 'softmax' })
+/** The plans of a family whose checkpoints attend by softmax in every layer. */
+export function softmaxPlans(_json: Json, layers: number): AttentionPlan[] {
+  return Array(layers).fill({ kind: 'softmax' })
+}
+
+/**
+ * The attention plans of a config.json.
+ * @param usual those of the family's checkpoints, for where it says nothing.
+ * @throws Error naming the layer at fault.
+ */
+export function readPlans(json: Json, layers: number, usual = softmaxPlans): AttentionPlan[] {
+  const plans = (json.hedgehog as Json | undefined)?.attention ?? usual(json, layers)
   if (!Array.isArray(plans) || plans.length !== layers) {
     throw new RangeError(`config.json: hedgehog.attention: want a list of ${layers} plans, one per layer`)
   }
   return plans.map((plan, layer) => readPlan(`config.json: hedgehog.attention[${layer}]`, plan))
 }
 
-/** A config.json for saving. With other attention than softmax it gets names of its own, so that no program misreads it. */
-export function savedJson({ family, task, labels, attention, json }: ModelConfig, architectures: Architectures): Json {
+/**
+ * A config.json for saving. With other attention than its family's it gets names of its own, so that no program misreads it.
+ * @param usual as in {@link readPlans}.
+ */
+export function savedJson(
+  { family, task, labels, attention, json }: ModelConfig,
+  architectures: Architectures,
+  usual = softmaxPlans,
+): Json {
   const { hedgehog: _, ...rest } = taskJson(json, architectures, task, labels)
-  if (attention.every(({ kind }) => kind === 'softmax')) return { ...rest, model_type: family }
+  if (JSON.stringify(attention) === JSON.stringify(usual(json, attention.length)))
+    return { ...rest, model_type: family }
   return {
     ...rest,
     model_type: `hedgehog_${family}`,

@@ -12,6 +12,7 @@ import {
   mul,
   layerNorm as normalise,
   reshape,
+  sigmoid,
   slice,
   split,
   sqrt,
@@ -76,6 +77,11 @@ export function rmsNorm({ weight }: { readonly weight: Tensor }, x: Tensor, epsi
   return mul(mul(x, inverse), weight)
 }
 
+/** Swish of the gate times `up`, x · σ(x) · up: the gated unit of Llama's feed-forward layer (arXiv 2002.05202). */
+export function swiglu(gate: Tensor, up: Tensor): Tensor {
+  return mul(mul(gate, sigmoid(gate)), up)
+}
+
 /** (b l e) -> (b h l d) with e = h d. @throws RangeError when the heads do not divide the width. */
 export function splitHeads(x: Tensor, heads: number): Tensor {
   const { b, l, e } = dims('splitHeads', { x }, { x: 'b l e' })
@@ -114,12 +120,13 @@ export function repeatHeads(x: Tensor, times: number): Tensor {
 
 /**
  * Rotary position embedding in the two-halves form (arXiv 2104.09864, as Llama checkpoints order it).
- * (b h l d), (l r), (l r) -> (b h l d); `cosine` and `sine` hold position · base^(−i/r), i < r ≤ d/2. The first 2 r
- * components are turned, the others stay.
+ * (b h l d), (l r), (l r) -> (b h l d); `cosine` and `sine` hold position · base^(−i/r), i < r ≤ d/2, or are (b 1 l r)
+ * where sequences stand at different positions. The first 2 r components are turned, the others stay.
  * @throws RangeError when the tables have more columns than half the head dimension.
  */
 export function rotary(x: Tensor, cosine: Tensor, sine: Tensor): Tensor {
-  const { d, r } = dims('rotary', { x, cosine, sine }, { x: 'b h l d', cosine: 'l r', sine: 'l r' })
+  const table = cosine.shape.length === 2 ? 'l r' : 'b one l r'
+  const { d, r } = dims('rotary', { x, cosine, sine }, { x: 'b h l d', cosine: table, sine: table })
   if (2 * r! > d!) throw new RangeError(`rotary: got tables of ${r} columns, want at most half the head dimension ${d}`)
   const [first, second, ...rest] = split(x, [r!, r!, ...(2 * r! < d! ? [d! - 2 * r!] : [])], -1) as [Tensor, Tensor]
   const left = sub(mul(first, cosine), mul(second, sine))

@@ -189,6 +189,19 @@ describe('rotary', () => {
     near(cut(y, 3, 4, 7), cut(x, 3, 4, 7), 0)
   })
 
+  it('takes tables of its own for each sequence', async () => {
+    const [x, angles] = [normals(random(11), [2, 3, 4, 6]), normals(random(12), [2, 1, 4, 3])]
+    const wave = (of: (angle: number) => number) => ({ ...angles, data: angles.data.map(of) })
+    const turn = (inputs: Record<string, NDArray>) =>
+      run((given) => ({ y: rotary(given.x!, given.cosine!, given.sine!) }), inputs).then(({ y }) => y!)
+    const y = await turn({ x, cosine: wave(Math.cos), sine: wave(Math.sin) })
+    for (const row of [0, 1]) {
+      const own = (table: NDArray) => ({ ...cut(table, 0, row, row + 1), shape: [4, 3] })
+      const alone = { x: cut(x, 0, row, row + 1), cosine: own(wave(Math.cos)), sine: own(wave(Math.sin)) }
+      near(cut(y, 0, row, row + 1), await turn(alone), 1e-15)
+    }
+  })
+
   it('refuses tables wider than half the head', async () => {
     const odd = { x: normals(random(11), [1, 1, 1, 5]), c: normals(random(11), [1, 3]) }
     const refused = run((given) => ({ y: rotary(given.x!, given.c!, given.c!) }), odd)

@@ -7,9 +7,8 @@ import { random } from '../../base/random.ts'
 import { encodeDocuments } from '../../io/batches.ts'
 import { trainBpe } from '../../io/bpe.ts'
 import { type Tokenizer, tokenizerFrom } from '../../io/tokenizer.ts'
-import { newModel } from '../../models/families.ts'
+import { familyOf, newModel } from '../../models/families.ts'
 import { loadConfig, readJson, saveModel, writeJson } from '../../models/folder.ts'
-import { gpt2 } from '../../models/gpt2.ts'
 import type { ModelConfig } from '../../models/model.ts'
 import { countParams } from '../../nn/params.ts'
 import { openDevice } from '../../node/device.ts'
@@ -108,9 +107,9 @@ async function openConfig(options: Options, vocab: number): Promise<ModelConfig>
     }
     return config
   }
-  const { layers = 4, width = 256, heads = 4, length = 256 } = options
+  const { family = 'gpt2', layers = 4, width = 256, heads = 4, length = 256 } = options
   if (width % heads) throw new UsageError(`--width: got ${width}, want a multiple of --heads ${heads}`)
-  return gpt2.configOf({ layers, width, heads, vocab, maxLength: length })
+  return familyOf({ family }).configOf({ layers, width, heads, vocab, maxLength: length })
 }
 
 function recipeOf(options: Options, config: ModelConfig, seed: number): Recipe {

@@ -11,6 +11,8 @@ export interface PrefixCache {
   find(ids: ArrayLike<number>): { readonly state: State; readonly length: number } | undefined
   /** Keeps a state that has read exactly `ids`; the caller gives it away. Of equal ids the first state stays. */
   add(ids: ArrayLike<number>, state: State): void
+  /** How many tokens `ids` begin with like some kept text, whether or not there is a state for just these. */
+  shared(ids: ArrayLike<number>): number
   /** The bytes of all kept states and ids. */
   bytes(): number
   /** How many states are kept. */
@@ -65,6 +67,16 @@ export function createPrefixCache(mostBytes: number): PrefixCache {
         if (bytes <= mostBytes) break
         drop(oldest)
       }
+    },
+    shared(ids) {
+      let longest = 0
+      for (const entry of entries.values()) {
+        const most = Math.min(ids.length, entry.ids.length)
+        let length = 0
+        while (length < most && ids[length] === entry.ids[length]) length += 1
+        longest = Math.max(longest, length)
+      }
+      return longest
     },
     bytes: () => bytes,
     size: () => entries.size,

@@ -40,17 +40,21 @@ export function batchMemory(memory: Memory): BatchMemory {
     reserve: (kept, positions, l) => memory.reserve(kept, Math.max(...positions) + l),
     past(kept, positions, l) {
       if (areEqual(positions)) return memory.past(kept, positions[0]!, l)
-      return joined(
-        positions.map((position, row) => memory.past(rowOf(kept, row), position, l)),
-        [kept],
-      )
+      const rows = positions.map((_, row) => rowOf(kept, row))
+      const first = memory.past(rows[0]!, positions[0]!, l)
+      // What comes back as it went in depends on no position.
+      if (first === rows[0]) return kept
+      return joined([first, ...rows.slice(1).map((row, i) => memory.past(row, positions[i + 1]!, l))], [kept])
     },
     keep(kept, next, positions) {
       if (areEqual(positions)) return memory.keep(kept, next, positions[0]!)
-      return joined(
-        positions.map((position, row) => memory.keep(rowOf(kept, row), rowOf(next, row), position)),
-        [kept, next],
-      )
+      const keepRow = (row: number) => {
+        const own = rowOf(next, row)
+        return { own, row: memory.keep(rowOf(kept, row), own, positions[row]!) }
+      }
+      const first = keepRow(0)
+      if (first.row === first.own) return next
+      return joined([first.row, ...positions.slice(1).map((_, i) => keepRow(i + 1).row)], [kept, next])
     },
   }
 }

@@ -12,7 +12,7 @@ import type { Model, ModelConfig } from '../models/model.ts'
 import { tokenLogits } from '../nn/loss.ts'
 import { below, prefixed } from '../nn/params.ts'
 import type { Device } from '../runtime/device.ts'
-import { batchMemory, copied, rowOf, stacked } from './rows.ts'
+import { batchMemory, copied, rowOf, shapeKey, stacked } from './rows.ts'
 
 /** All that a model keeps of the tokens it has read: one memory per layer. */
 export interface State {
@@ -23,7 +23,7 @@ export interface State {
 
 /** What {@link Generator.advance} gives. */
 export interface Advanced {
-  /** The logits (b v) after the last token; after every token, (b·l v), where asked for. */
+  /** The logits (b v) after the last token; (b·l v) after every token, or (0 v), where asked for. */
   readonly logits: FloatArray
   /** ln Σ exp of each row of logits: a logit less it is ln of the probability. */
   readonly logSums: Float32Array
@@ -33,8 +33,8 @@ export interface Advanced {
 
 /** Options of {@link Generator.advance}. */
 export interface AdvanceOptions {
-  /** Whether to give the logits after every token and not only after the last. Default false. */
-  readonly all?: boolean
+  /** After which tokens the logits are given. Default `last`. */
+  readonly logits?: 'last' | 'all' | 'none'
 }
 
 /** A model that reads token by token. Linear layers keep a state of constant size, softmax layers all keys and values. */
@@ -55,7 +55,7 @@ export interface Generator {
   fork(state: State): State
   /**
    * One state of all sequences of others, which need not have read equally much. They are used up.
-   * @throws RangeError without any; Error when one is used up.
+   * @throws RangeError without any, or when caches of softmax attention have unequal room; Error when one is used up.
    */
   join(states: readonly State[]): State
   /** The sequences of a state as states of their own. It is used up. @throws Error when it is already. */
@@ -127,7 +127,7 @@ export function createGenerator(device: Device, { config, params }: Model): Gene
       positions: Array(batch).fill(0),
       layers: layers.map(({ memory }) => memory.empty(batch)),
     }),
-    async advance(state, ids, { all = false } = {}) {
+    async advance(state, ids, { logits = 'last' } = {}) {
       use('advance', state)
       checkIds(config, state, ids, limit)
       used.add(state)
@@ -140,11 +140,13 @@ export function createGenerator(device: Device, { config, params }: Model): Gene
         const done = await read(kept, positions, piece)
         kept = done.kept
         positions = positions.map((position) => position + piece.shape[1]!)
-        if (!all) streams.length = 0
+        if (logits !== 'all') streams.length = 0
         streams.push(done.x)
       }
-      const x = all ? alongPositions(streams) : lastPosition(streams.at(-1)!)
-      return { ...(await logitsOf(x)), state: { positions, layers: kept } }
+      const next = { positions, layers: kept }
+      if (logits === 'none') return { logits: floats([0, config.vocab]), logSums: new Float32Array(0), state: next }
+      const x = logits === 'all' ? alongPositions(streams) : lastPosition(streams.at(-1)!)
+      return { ...(await logitsOf(x)), state: next }
     },
     fork(state) {
       use('fork', state)
@@ -154,18 +156,17 @@ export function createGenerator(device: Device, { config, params }: Model): Gene
       if (states.length === 0) throw new RangeError('join: got no states, want at least one')
       for (const state of states) use('join', state)
       const most = Math.max(...states.flatMap(({ positions }) => positions))
+      // Caches of softmax attention get room for the longest sequence.
+      const roomy = states.map((state) => layers.map(({ memory }, layer) => memory.reserve(state.layers[layer]!, most)))
+      const [shape, ...others] = roomy.map(shapeKey)
+      const other = others.find((one) => one !== shape)
+      if (other !== undefined) throw new RangeError(`join: got memories ${shape} and ${other}, want equal shapes`)
       for (const state of states) used.add(state)
+      const rowsOf = (layer: number) =>
+        states.flatMap(({ positions }, i) => positions.map((_, row) => rowOf(roomy[i]![layer]!, row)))
       return {
         positions: states.flatMap(({ positions }) => positions),
-        layers: layers.map(({ memory }, layer) =>
-          // Softmax caches get room for the longest sequence, so that all have one shape.
-          stacked(
-            states.flatMap((state) => {
-              const kept = memory.reserve(state.layers[layer]!, most)
-              return state.positions.map((_, row) => rowOf(kept, row))
-            }),
-          ),
-        ),
+        layers: layers.map((_, layer) => stacked(rowsOf(layer))),
       }
     },
     split(state) {
@@ -200,8 +201,8 @@ export function stateBytes({ layers }: Pick<State, 'layers'>): number {
 }
 
 /** How many of `length` tokens the next graph reads: the largest piece, then powers of two, so that graphs are few. */
-export function pieceOf(length: number): number {
-  return Math.min(largestPiece, 2 ** Math.floor(Math.log2(length)))
+export function pieceOf(length: number, largest = largestPiece): number {
+  return Math.min(largest, 2 ** Math.floor(Math.log2(length)))
 }
 
 /** A block whose attention goes on from inputs `past.…` and hands out results `next.…`. */

@@ -145,7 +145,7 @@ for (const [name, plan] of Object.entries(plans)) {
     it('gives the logits after every token where asked for, and ln Σ exp of each', async () => {
       const texts = [idsOf(13, 5), idsOf(13, 6)]
       const { logits, logSums } = await generator.advance(generator.start(2), ints([2, 13], texts.flat()), {
-        all: true,
+        logits: 'all',
       })
       assert.deepEqual(logits.shape, [26, vocab])
       for (const [i, ids] of texts.entries()) {

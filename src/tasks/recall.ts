@@ -14,10 +14,11 @@ export interface RecallOptions {
   /** Token ids: equally many keys and values, and one mark; from 3. Default 40. */
   readonly vocab?: number
   /**
-   * What is learned: `answer`, the value of the queried key at the last position alone, or `next`, at every position the
-   * token that follows, as H3 trains (it measures the answer alone). Default `answer`.
+   * What is learned: `answer`, the value of the queried key at the last position alone; `values`, also the values of keys
+   * that came before, wherever they come again; `next`, at every position the token that follows, as H3 trains (it
+   * measures the answer alone). Default `answer`.
    */
-  readonly loss?: 'answer' | 'next'
+  readonly loss?: 'answer' | 'values' | 'next'
 }
 
 /** How ids are shared out in {@link associativeRecall}: keys [0, keys), values [keys, 2 keys), the mark last. */
@@ -52,6 +53,7 @@ export function associativeRecall(options: RecallOptions, rng: Random): TokenBat
     const came = new Set<number>()
     for (let at = start; at < start + length - 2; at += 2) {
       const key = rng.integer(keys)
+      if (loss === 'values' && came.has(key)) labels[at] = values[key]!
       came.add(key)
       ids[at] = key
       ids[at + 1] = values[key]!

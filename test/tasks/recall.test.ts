@@ -48,6 +48,24 @@ describe('associative recall', () => {
     )
   })
 
+  test('with loss values asks for every key that came before, and for nothing else', () => {
+    fc.assert(
+      fc.property(sizes, seed, (options, at) => {
+        const answers = rows(associativeRecall({ ...options }, random(at)))
+        const found = rows(associativeRecall({ ...options, loss: 'values' }, random(at)))
+        for (const [i, { ids, labels }] of found.entries()) {
+          assert.deepEqual(ids, answers[i]!.ids)
+          const end = ids.length - 2
+          for (let key = 0; key < end; key += 2) {
+            const came = ids.slice(0, key).some((id, before) => before % 2 === 0 && id === ids[key])
+            assert.deepEqual(labels.slice(key, key + 2), [came ? ids[key + 1] : -1, -1])
+          }
+          assert.deepEqual(labels.slice(end), answers[i]!.labels.slice(end))
+        }
+      }),
+    )
+  })
+
   test('with loss next differs in nothing but that labels are the next ids', () => {
     fc.assert(
       fc.property(sizes, seed, (options, at) => {

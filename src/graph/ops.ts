@@ -34,6 +34,11 @@ export const elu = (x: Tensor): Tensor => one('Elu', [x])
 /** GELU in its tanh form, x·σ(√(8/π)(x + 0.044715 x³)): the one GPT-2 calls gelu_new. */
 export const gelu = (x: Tensor): Tensor => one('Gelu', [x])
 
+/** 2/√π ∫₀ˣ exp(−t²) dt. */
+export const erf = (x: Tensor): Tensor => one('Erf', [x])
+/** GELU as it is defined, x·Φ(x) with Φ of the normal distribution: the one BERT calls gelu. */
+export const geluExact = (x: Tensor): Tensor => mul(mul(x, add(erf(mul(x, Math.SQRT1_2)), 1)), 0.5)
+
 /** The tensor itself, as a constant for gradients. */
 export const stopGradient = (x: Tensor): Tensor => one('StopGradient', [x])
 /** `stored`'s value with `computed`'s gradient: what lets a backward pass use what a forward pass saved. */

@@ -2,12 +2,13 @@
 
 import type { Random } from '../base/random.ts'
 import { initialise, type ParamSpecs, prefixed } from '../nn/params.ts'
+import { bert } from './bert.ts'
 import { gpt2 } from './gpt2.ts'
 import { llama, mistral, qwen2 } from './llama.ts'
 import type { Family, Json, Model, ModelConfig, Task } from './model.ts'
 import { taskJson } from './task.ts'
 
-export const families: Readonly<Record<string, Family>> = { gpt2, llama, mistral, qwen2 }
+export const families: Readonly<Record<string, Family>> = { gpt2, llama, mistral, qwen2, bert }
 
 /** The family of a config. @throws Error naming the known families. */
 export function familyOf({ family }: Pick<ModelConfig, 'family'>): Family {

@@ -33,7 +33,8 @@ export async function loadModel(source: Source, options: LoadOptions = {}): Prom
   const specs = paramSpecs(config)
   const stored = new Map<string, string>()
   for (const name of checkpoint.names) {
-    const path = name.startsWith(family.checkpointPrefix) ? name.slice(family.checkpointPrefix.length) : name
+    const inner = name.startsWith(family.checkpointPrefix) ? name.slice(family.checkpointPrefix.length) : name
+    const path = family.renamed?.(inner) ?? inner
     if (path in specs || !family.ignores(path)) stored.set(path, name)
   }
   const shapes = Object.fromEntries([...stored].map(([path, name]) => [path, { shape: checkpoint.shape(name) }]))

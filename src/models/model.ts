@@ -99,6 +99,8 @@ export interface Family {
   readonly unprefixed: readonly string[]
   /** Prefixes of the parameters that belong to a task and that a model without it lacks. */
   readonly ends: readonly string[]
+  /** The path of a tensor that older checkpoints call otherwise. */
+  renamed?(path: string): string
   /** Whether a tensor of a checkpoint that the config does not ask for is left out: a stored mask, another task's end. */
   ignores(path: string): boolean
   /** Parameters outside of the blocks. */

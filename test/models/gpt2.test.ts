@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { after, describe, it } from 'node:test'
 import { type FloatArray, floats, ints, type Params } from '../../src/base/array.ts'
+import { random } from '../../src/base/random.ts'
 import { createBackward } from '../../src/execute/backward.ts'
 import { createForward } from '../../src/execute/forward.ts'
-import { checkParams, paramSpecs, readConfig } from '../../src/models/families.ts'
+import { checkParams, paramSpecs, readConfig, withTask } from '../../src/models/families.ts'
 import { openDevice } from '../../src/node/device.ts'
 import { clip } from '../../src/train/clip.ts'
 import { adamw, createSlots } from '../../src/train/optimizers.ts'
@@ -87,6 +88,31 @@ describe('gpt2', () => {
       const { gradScale } = clip(grads, { maxNorm: 1 })
       optimizer.step({ params: own, grads, slots, step, learningRate: 1e-3, gradScale })
     }
+    await backward.dispose()
+  })
+})
+
+describe('gpt2 for classes', () => {
+  it('reads the class at the last real token, with the loss and gradients of transformers', async () => {
+    const golden = JSON.parse(await readFile(new URL('classes.json', folder), 'utf8'))
+    const language = { config, params }
+    const { config: own, params: shared } = withTask(language, { task: 'classification', labels: 3 }, random(0))
+    const all = { ...shared, 'score.weight': floats([3, 24], golden.score.flat()) }
+    const mask = golden.lengths.flatMap((real: number) => Array.from({ length: 8 }, (_, i) => (i < real ? 1 : 0)))
+    const batch = {
+      ids: ints([4, 8], golden.ids.flat()),
+      keyMask: floats([4, 8], mask),
+      labels: ints([4], golden.labels),
+    }
+    const forward = createForward(device, own)
+    close((await forward.classify(all, batch)).data, golden.logits.flat(), 2e-5)
+    const backward = createBackward(device, own)
+    const grads = zerosLike(all)
+    const loss = await backward.accumulate(all, grads, batch, { tokenWeight: 1 / 4 })
+    assert.ok(Math.abs(loss - golden.loss) < 1e-5)
+    for (const path of ['score.weight', 'ln_f.weight'])
+      close(grads[path]!.data, golden.gradients[path].flat(), 1e-5, path)
+    await forward.dispose()
     await backward.dispose()
   })
 })

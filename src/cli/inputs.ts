@@ -24,6 +24,10 @@ export interface Loaded {
 export async function openModel(path: string): Promise<Loaded> {
   const source = await openSource(path)
   const model = await loadModel(source, { memory: freeMemory() })
+  const { task } = model.config
+  if (task !== 'language') {
+    throw new Error(`${path}: config.json: the model is for ${task}; want one that predicts the next token`)
+  }
   const tokenizer = await loadTokenizer(source)
   if (tokenizer.vocabSize > model.config.vocab) {
     throw new Error(

@@ -204,6 +204,11 @@ describe('a model that is broken ends with 1 and one line that names what is wro
       /broken: config\.json: model_type: got "mamba", want one of gpt2/,
     ],
     [
+      'a model of another task',
+      () => editJson('config.json', { architectures: ['GPT2Model'] }),
+      /broken: config\.json: the model is for features; want one that predicts the next token/,
+    ],
+    [
       'a config without width',
       () => editJson('config.json', { n_embd: null }),
       /config\.json: n_embd: got null, want a whole number/,

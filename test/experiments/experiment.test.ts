@@ -21,8 +21,11 @@ import { device } from '../tensors.ts'
 
 const words =
   'the old house by the river was sold again to a man who had never seen it before he came to the town'.split(' ')
-const document = (seed: number) =>
-  Array.from({ length: 300 }, (_, i) => words[(i * (seed + 3)) % words.length]).join(' ')
+const document = (seed: number) => ({
+  name: `c${seed}`,
+  category: seed % 2 ? 'news' : 'fiction',
+  text: Array.from({ length: 300 }, (_, i) => words[(i * (seed + 3)) % words.length]).join(' '),
+})
 const resources: Resources = {
   bundled: folderSource('models/tiny'),
   corpus: async () => ({
@@ -173,4 +176,14 @@ it('efficiency is measured at doubling lengths, with the bytes that a state keep
   )
   // One head of width 4: 4 features times 5 columns of 4 bytes.
   assert.equal(rows[1]!.values.state, 0.08)
+})
+
+it('fidelity is measured on text of the distilled kind, on another kind, and at a greater length', async () => {
+  const experiment = experimentNamed('fidelity')
+  const tiny = { length: 16, longest: 300, batch: 2, distillSteps: 2, batches: 1 }
+  const { rows } = await finish(runExperiment('fidelity', experiment, setupOf(experiment, ['hedgehog', 'elu'], tiny)))
+  for (const { values } of rows) {
+    for (const name of ['KL', 'KL other', 'KL longest', 'entropy']) assert.ok(values[name]! > 0, name)
+    assert.ok(Math.abs(values.monotonicity!) <= 1)
+  }
 })

@@ -7,7 +7,7 @@ import { blockInputs, blockKey, functionCache, traceBlock } from '../execute/blo
 import { createForward } from '../execute/forward.ts'
 import type { Batch, Objective } from '../execute/objective.ts'
 import { gradients } from '../graph/gradient.ts'
-import { mean, mul, sum } from '../graph/ops.ts'
+import { mean, mul, reshape, sum } from '../graph/ops.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import { familyOf } from '../models/families.ts'
 import type { ModelConfig } from '../models/model.ts'
@@ -15,14 +15,15 @@ import { below, prefixed } from '../nn/params.ts'
 import type { Arrays, Device } from '../runtime/device.ts'
 import { type Kernels, plainKernels } from '../runtime/kernels.ts'
 
-/** An objective that can also be measured on held-out text. */
+/** An objective that can also be measured on held-out text; its losses are those of the real positions. */
 export interface Distillation extends Objective {
+  count(batch: Batch): number
   /** The mean loss over batches, without gradients. */
   measure(params: Params, batches: Iterable<Batch>): Promise<number>
 }
 
 /**
- * Attention distillation of a linearized config: the mean over queries, heads and layers of the student's loss.
+ * Attention distillation of a linearized config: the mean over real queries, heads and layers of the student's loss.
  * Gradients reach feature maps only, and none crosses a layer: each layer and head is a problem of its own.
  * @throws RangeError when a layer's attention has no feature map.
  */
@@ -42,10 +43,12 @@ export function createDistillation(
       if (!('map' in plan)) throw new RangeError(`distill: layer ${layer} attends by ${plan.kind}, want a feature map`)
       let loss: Tensor | undefined
       const y = traceBlock(config, layer, inputs, {
-        attend: (params) => (heads) => {
-          const found = imitation(attentionOf(plan), params, heads, { causal: config.causal }, kind)
-          // Mean over heads, then what each token counts.
-          loss = mul(sum(mean(found.loss, [1]), undefined, false), factor!)
+        attend: (params, visibility) => (heads) => {
+          const found = imitation(attentionOf(plan), params, heads, visibility, kind)
+          const perQuery = mean(found.loss, [1])
+          const { keyMask } = visibility
+          const real = keyMask ? mul(perQuery, reshape(keyMask, perQuery.shape)) : perQuery
+          loss = mul(sum(real, undefined, false), factor!)
           return found.y
         },
       })
@@ -81,14 +84,20 @@ export function createDistillation(
     return total
   }
 
+  const count = ({ ids, keyMask }: Batch): number => {
+    const [b, l] = ids.shape as readonly [number, number]
+    return keyMask ? keyMask.data.reduce((sum, real) => sum + real, 0) : b * (l + (family.prepended ?? 0))
+  }
+
   return {
+    count,
     accumulate: (params, grads, batch, { tokenWeight, fresh = false }) =>
       pass(params, grads, batch, tokenWeight, fresh),
     async measure(params, batches) {
       let [total, tokens] = [0, 0]
       for (const batch of batches) {
         total += await pass(params, {}, batch, 1, false)
-        tokens += batch.ids.data.length
+        tokens += count(batch)
       }
       return total / tokens
     },

@@ -22,7 +22,7 @@ export function countLabels({ labels }: Pick<Batch, 'labels'>): number {
 
 /** How a batch enters {@link Objective.accumulate}. */
 export interface Accumulation {
-  /** What the loss of each label that counts is multiplied by, e.g. one over all of the step. */
+  /** What each loss that counts is multiplied by, e.g. one over all of the step. */
   readonly tokenWeight: number
   /** The gradients so far do not count: they are written over. Saves an addition. Default false. */
   readonly fresh?: boolean
@@ -32,6 +32,8 @@ export interface Accumulation {
 
 /** A loss with its gradients. */
 export interface Objective {
+  /** How many losses a batch has, by which a step divides. Default: {@link countLabels}. */
+  count?(batch: Batch): number
   /**
    * Adds a batch's gradients to `grads`, whose paths say which parameters are trained. Returns Σ weight · loss.
    * @throws Error when the loss is not finite.

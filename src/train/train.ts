@@ -153,7 +153,8 @@ export async function* train(objective: Objective, initial: Params, options: Tra
   async function oneStep(learningRate: number): Promise<{ loss: number; norm: number; tokens: number }> {
     const parts = Array.from({ length: accumulate }, () => batches.next())
     // Divided once by the tokens of the whole step, so that unequal batches weigh by their tokens.
-    const counted = parts.reduce((total, batch) => total + countLabels(batch), 0)
+    const count = objective.count ?? countLabels
+    const counted = parts.reduce((total, batch) => total + count(batch), 0)
     let loss = 0
     for (const [i, batch] of parts.entries()) {
       const rng = random(seed).split('dropout').split(step).split(i)

@@ -5,7 +5,7 @@ import { featureMap, type MapName } from '../../src/attention/featureMaps.ts'
 import { linearKind } from '../../src/attention/kinds/linear.ts'
 import { isMapPath } from '../../src/attention/mapParams.ts'
 import { planNamed, planParams } from '../../src/attention/plan.ts'
-import { floats, type NDArray, type Params } from '../../src/base/array.ts'
+import { floats, ints, type NDArray, type Params } from '../../src/base/array.ts'
 import { finish } from '../../src/base/progress.ts'
 import { random } from '../../src/base/random.ts'
 import { createDistillation } from '../../src/convert/distill.ts'
@@ -22,7 +22,7 @@ import { train } from '../../src/train/train.ts'
 import { maps, referenceName } from '../attention/cases.ts'
 import { tinyBatch, tinyModel, zerosLike } from '../execute/tiny.ts'
 import { readGolden } from '../golden.ts'
-import { device, dot, doubles, near, normals, run } from '../tensors.ts'
+import { cut, device, dot, doubles, near, normals, run } from '../tensors.ts'
 
 const opened: { dispose(): Promise<void> }[] = []
 after(async () => {
@@ -65,6 +65,14 @@ function moved(params: Params, along: Params, by: number): Params {
         data.map((x, i) => x + by * along[path]!.data[i]!),
       ),
     ]),
+  )
+}
+
+/** 1 for the first so many positions of each row. */
+function maskOf(real: readonly number[], length: number) {
+  return floats(
+    [real.length, length],
+    real.flatMap((count) => Array.from({ length }, (_, i) => (i < count ? 1 : 0))),
   )
 }
 
@@ -182,6 +190,43 @@ describe('distillation of a model', () => {
     assert.ok(Math.abs((await objective.measure(params, list)) - total) < 1e-6)
     for (const [path, gradient] of Object.entries(summed)) near(gradient, apart[path], 1e-6, path)
     for (const [path, data] of before) assert.deepEqual(params[path]!.data, data, path)
+  })
+
+  for (const causal of [true, false]) {
+    for (const map of ['hedgehog-exp', 't2r']) {
+      it(`of padded sequences is that of each alone, with its gradients: ${map}, ${causal ? 'causal' : 'both ways'}`, async () => {
+        const { config, params, maps } = distillationOf(map)
+        const objective = createDistillation(device, { ...config, causal })
+        opened.push(objective)
+        const padded: Batch = { ids: tinyBatch(3, 7).ids, keyMask: maskOf([7, 4, 5], 7), labels: ints([3], [0, 1, 0]) }
+        assert.equal(objective.count(padded), 16)
+        const alone = [7, 4, 5].map((real, row): Batch => {
+          return { ids: cut(cut(padded.ids, 0, row, row + 1), 1, 0, real), labels: ints([1], [0]) }
+        })
+        const [whole, summed] = [zerosLike(maps, Number.NaN), zerosLike(maps)]
+        const value = await objective.accumulate(params, whole, padded, { tokenWeight: 1 / 16, fresh: true })
+        let total = 0
+        for (const one of alone) total += await objective.accumulate(params, summed, one, { tokenWeight: 1 / 16 })
+        assert.ok(Math.abs(value - total) < 1e-5, `${value}, want ${total}`)
+        for (const [path, gradient] of Object.entries(whole)) near(gradient, summed[path], 1e-5, path)
+        const measured = await objective.measure(params, [padded])
+        assert.ok(Math.abs(measured - (await objective.measure(params, alone))) < 1e-5)
+      })
+    }
+  }
+
+  it('divides a step by its real positions, whatever labels the examples have', async () => {
+    const { config, params, maps } = distillationOf('hedgehog-exp')
+    const objective = createDistillation(device, config)
+    opened.push(objective)
+    const { ids } = tinyBatch(2, 7)
+    const one = { ids, keyMask: maskOf([7, 3], 7), labels: ints([2], [1, -1]) }
+    const stream = { next: () => one, state: () => 0, restore: () => {} }
+    const options = { phase: 'distill', steps: 1, batches: stream, optimizer: adamw(), learningRate: 1e-3 }
+    const { curve } = await finish(
+      train(objective, params, { ...options, trains: (path) => path in maps, clock: () => 0 }),
+    )
+    assert.ok(Math.abs(curve[0]!.loss - (await objective.measure(params, [one]))) < 1e-5)
   })
 
   it('trained on text lowers the loss on other text, and leaves the teacher as it was', async () => {

@@ -9,7 +9,7 @@ import { compile } from '../src/runtime/compile.ts'
 import type { Arrays } from '../src/runtime/device.ts'
 
 /** One thread: the shapes of tests are too small to share out. */
-export const device = await openDevice('cpu', { threads: 1 })
+export const device = await openDevice('cpu', { threads: 1, exact: true })
 
 /** Traces `fn`, runs it once in the dtype of its inputs, and gives back what it opened. */
 export async function run(fn: (inputs: Tensors) => Tensors, inputs: Arrays): Promise<Arrays> {

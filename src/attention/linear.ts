@@ -55,15 +55,17 @@ const floor = 1e-30
 /** Features times e^(−shift); maps without a magnitude have no shift. */
 export interface Features {
   readonly phi: Tensor
+  /** What they are the features of: the projected queries or keys. */
+  readonly u: Tensor
   readonly shift?: Tensor
 }
 
 /** φ of the queries. Each query's own scale cancels in the normalisation, so the largest feature is made 1. */
 export function queryFeatures(map: FeatureMap, params: Tensors, q: Tensor, { start }: FeatureOptions = {}): Features {
   const u = map.project(params, q, start)
-  if (!map.magnitude) return { phi: map.activate(u) }
+  if (!map.magnitude) return { phi: map.activate(u), u }
   const shift = stopGradient(map.magnitude(u))
-  return { phi: map.activate(u, shift), shift }
+  return { phi: map.activate(u, shift), shift, u }
 }
 
 /** φ of the keys with one shift per head, and padding masked before the map (the shift must not see it) and after it. */
@@ -74,10 +76,15 @@ export function keyFeatures(
   options: FeatureOptions & { keyMask?: Tensor; shift?: Tensor } = {},
 ): Features {
   const u = map.project(params, masked(k, options.keyMask), options.start)
-  if (!map.magnitude) return { phi: masked(map.activate(u), options.keyMask) }
+  if (!map.magnitude) return { phi: masked(map.activate(u), options.keyMask), u }
   const largest = stopGradient(max(map.magnitude(u), [2]))
   const shift = options.shift ? maximum(options.shift, largest) : largest
-  return { phi: masked(map.activate(u, shift), options.keyMask), shift }
+  return { phi: masked(map.activate(u, shift), options.keyMask), shift, u }
+}
+
+/** φ(q)·φ(k) of all pairs, on the scale of their shifts; padding is not masked where the map has a kernel. */
+export function featureProducts(map: FeatureMap, q: Features, k: Features): Tensor {
+  return map.kernel ? map.kernel(q.u, k.u) : matmul(q.phi, transpose(k.phi))
 }
 
 /** Weights φ(q)·φ(k), masked and normalised over the keys: (b h l d), (b h s d) -> (b h l s). */
@@ -99,11 +106,14 @@ export function normalisedRows(scores: Tensor): Tensor {
 /** Weights before their normalisation: (b h l d), (b h s d) -> (b h l s). */
 export function linearScores(map: FeatureMap, params: MapParams, q: Tensor, k: Tensor, visibility: Visibility): Tensor {
   const { l, s } = dims('linearScores', { q, k }, { q: 'b h l d', k: 'b h s d' })
-  const { phi } = keyFeatures(map, params.k, k, visibility)
+  const { b, s: keys } = dims('linearScores', { k }, { k: 'b h s d' })
+  const ofKeys = keyFeatures(map, params.k, k, visibility)
   // Fewer queries than keys are the last of them.
   const start = map.positions && s! > l! ? { start: filled(q, [1, 1, 1, 1], s! - l!) } : {}
-  const scores = matmul(queryFeatures(map, params.q, q, start).phi, transpose(phi))
-  return visibility.causal ? mul(scores, causalMask(q, l!, s!)) : scores
+  const products = featureProducts(map, queryFeatures(map, params.q, q, start), ofKeys)
+  const { causal, keyMask } = visibility
+  const scores = keyMask && map.kernel ? mul(products, reshape(keyMask, [b!, 1, 1, keys!])) : products
+  return causal ? mul(scores, causalMask(q, l!, s!)) : scores
 }
 
 /** Options of {@link linearAttention}. */
@@ -126,10 +136,11 @@ export function linearAttention(
 ): Tensor {
   const s = options.causal ? 'l' : 's'
   dims('linearAttention', { q, k, v }, { q: 'b h l d', k: `b h ${s} d`, v: `b h ${s} e` })
-  const { phi: phiQ } = queryFeatures(map, params.q, q)
-  const { phi: phiK } = keyFeatures(map, params.k, k, options)
-  if (!options.causal) return normalised(matmul(phiQ, matmul(transpose(phiK), withOnes(v))))
-  return normalised(chunkedSums(phiQ, phiK, withOnes(v), options.chunk).out)
+  const ofQ = queryFeatures(map, params.q, q)
+  const ofK = keyFeatures(map, params.k, k, options)
+  if (!options.causal) return normalised(matmul(ofQ.phi, matmul(transpose(ofK.phi), withOnes(v))))
+  // Padding without a value and without a one enters neither sum, whatever its features are.
+  return normalised(chunkedSums(map, ofQ, ofK, masked(withOnes(v), options.keyMask), options.chunk).out)
 }
 
 /**
@@ -146,11 +157,11 @@ export function linearAttentionFrom(
   chunk?: number,
 ): { y: Tensor; state: LinearState } {
   const start = state.start ? { start: state.start } : {}
-  const { phi: phiQ } = queryFeatures(map, params.q, q, start)
+  const ofQ = queryFeatures(map, params.q, q, start)
   const before = state.shift ? { shift: state.shift } : {}
-  const { phi: phiK, shift } = keyFeatures(map, params.k, k, { ...start, ...before })
-  const past = rescaled(state, shift)
-  const { out, total } = advance(phiQ, phiK, withOnes(v), past, chunk)
+  const ofK = keyFeatures(map, params.k, k, { ...start, ...before })
+  const { shift } = ofK
+  const { out, total } = advance(map, ofQ, ofK, withOnes(v), rescaled(state, shift), chunk)
   return { y: normalised(out), state: { sums: total, ...(shift && { shift }) } }
 }
 
@@ -159,24 +170,32 @@ export function rescaled({ sums, shift: old }: LinearState, shift?: Tensor): Ten
   return shift && old ? mul(sums, exp(sub(old, shift))) : sums
 }
 
-function advance(phiQ: Tensor, phiK: Tensor, v1: Tensor, past: Tensor, chunk?: number) {
-  if (phiQ.shape[2] === 1) {
-    const total = add(past, matmul(transpose(phiK), v1))
-    return { out: matmul(phiQ, total), total }
+function advance(map: FeatureMap, q: Features, k: Features, v1: Tensor, past: Tensor, chunk?: number) {
+  if (q.phi.shape[2] === 1) {
+    const total = add(past, matmul(transpose(k.phi), v1))
+    return { out: matmul(q.phi, total), total }
   }
-  const { out, total } = chunkedSums(phiQ, phiK, v1, chunk)
-  return { out: add(out, matmul(phiQ, past)), total: add(total, past) }
+  const { out, total } = chunkedSums(map, q, k, v1, chunk)
+  return { out: add(out, matmul(q.phi, past)), total: add(total, past) }
 }
 
 /** Σ_{i ≤ n} φq(n)·φk(i) v1(i) for every n, and Σ over all i of φk(i)ᵀ v1(i). */
-function chunkedSums(phiQ: Tensor, phiK: Tensor, v1: Tensor, chunk?: number): { out: Tensor; total: Tensor } {
-  const { b, h, l, f } = dims('chunkedSums', { phiQ }, { phiQ: 'b h l f' })
+function chunkedSums(
+  map: FeatureMap,
+  ofQ: Features,
+  ofK: Features,
+  v1: Tensor,
+  chunk?: number,
+): { out: Tensor; total: Tensor } {
+  const { b, h, l, f } = dims('chunkedSums', { phiQ: ofQ.phi }, { phiQ: 'b h l f' })
   const e = v1.shape[3]!
   const size = Math.min(chunk ?? (l! >= 4096 ? 128 : 64), l!)
   const count = Math.ceil(l! / size)
   const cut = (x: Tensor, width: number) => reshape(pad(x, 2, 0, count * size - l!), [b!, h!, count, size, width])
-  const [q, k, v] = [cut(phiQ, f!), cut(phiK, f!), cut(v1, e)]
-  const inside = matmul(mul(matmul(q, transpose(k)), causalMask(q, size, size)), v)
+  const parts = ({ phi, u }: Features) => ({ phi: cut(phi, f!), u: cut(u, u.shape[3]!) })
+  const [inQ, inK, v] = [parts(ofQ), parts(ofK), cut(v1, e)]
+  const [q, k] = [inQ.phi, inK.phi]
+  const inside = matmul(mul(featureProducts(map, inQ, inK), causalMask(q, size, size)), v)
   const sums = matmul(transpose(k), v)
   if (count === 1) {
     return { out: slice(reshape(inside, [b!, h!, size, e]), 2, 0, l!), total: reshape(sums, [b!, h!, f!, e]) }

@@ -13,6 +13,11 @@ export interface DeviceOptions {
   readonly threads?: number
   /** Whether operators that WebGPU lacks run on the CPU, else opening such a graph fails. Default true. */
   readonly fallback?: boolean
+  /**
+   * Whether constants of float64 graphs keep their precision: the engine else merges factors into products as float32.
+   * Default false.
+   */
+  readonly exact?: boolean
 }
 
 /** The names that {@link openDevice} knows. */
@@ -34,7 +39,7 @@ export async function openDevice(name: DeviceName = 'cpu', options: DeviceOption
   return { name, open }
 }
 
-function sessionOptionsOf(name: DeviceName, { threads, fallback = true }: DeviceOptions) {
+function sessionOptionsOf(name: DeviceName, { threads, fallback = true, exact = false }: DeviceOptions) {
   return {
     // No preferredOutputLocation: results on the GPU would ignore the arrays offered for them without a word, and
     // memory stays bounded only where something is read back in each run.
@@ -51,6 +56,7 @@ function sessionOptionsOf(name: DeviceName, { threads, fallback = true }: Device
         force_spinning_stop: '1',
         ...(!fallback && name !== 'cpu' && { disable_cpu_ep_fallback: '1' }),
       },
+      ...(exact && { optimization: { disable_specified_optimizers: 'MatMulScaleFusion' } }),
     },
     ...(threads !== undefined && { intraOpNumThreads: threads }),
   } as const satisfies InferenceSession.SessionOptions

@@ -27,6 +27,7 @@ import { featureMap, isTied, type MapName } from '../featureMaps.ts'
 import type { HeadSizes, Heads } from '../heads.ts'
 import {
   type Features,
+  featureProducts,
   keyFeatures,
   type LinearState,
   masked,
@@ -94,7 +95,7 @@ interface Settings {
  * (… l d), (… s d), features of both; the queries are the last l of s positions; `seen` broadcasts to (… l s).
  */
 function blended(
-  { window, part }: Settings,
+  { map, window, part }: Settings,
   gate: Tensor,
   q: Tensor,
   k: Tensor,
@@ -111,7 +112,7 @@ function blended(
   const far = visible((distance) => distance >= window)
   const logits = add(mul(matmul(q, transpose(k)), 1 / Math.sqrt(d)), mul(sub(1, near), hidden))
   const soft = mul(mul(exp(sub(logits, max(logits, [-1]))), near), part === 'linear' ? 0 : gate)
-  const linear = mul(matmul(phiQ.phi, transpose(phiK.phi)), part === 'window' ? mul(far, 0) : far)
+  const linear = mul(featureProducts(map, phiQ, phiK), part === 'window' ? mul(far, 0) : far)
   if (!phiQ.shift || !phiK.shift) return { scores: add(soft, linear) }
   const size = add(phiQ.shift, phiK.shift)
   const top = maximum(size, 0)
@@ -143,6 +144,7 @@ function chunked(
   const { q: ofQ, k: ofK } = mapParams(params)
   const features = (found: Features): Features => ({
     phi: chunks.cut(found.phi),
+    u: chunks.cut(found.u),
     ...(found.shift && { shift: cutShift(found.shift, chunks) }),
   })
   const phiQ = features(queryFeatures(map, ofQ, q))
@@ -157,7 +159,7 @@ function chunked(
     chunks.cut(q),
     chunks.withPrevious(chunks.cut(k)),
     phiQ,
-    { ...phiK, phi: chunks.withPrevious(phiK.phi) },
+    { ...phiK, phi: chunks.withPrevious(phiK.phi), u: chunks.withPrevious(phiK.u) },
     seen ? transpose(seen) : chunks.seen(q),
   )
   const near = matmul(scores, chunks.withPrevious(values))

@@ -29,6 +29,10 @@ export interface FeatureMap {
   activate(u: Tensor, shift?: Tensor): Tensor
   /** log of the largest feature, (b h l r) -> (b h l 1). */
   readonly magnitude?: (u: Tensor) => Tensor
+  /**
+   * φ(q)·φ(k) of all pairs from u, (… l r), (… s r) -> (… l s), for maps whose kernel is cheaper than their many features.
+   */
+  readonly kernel?: (q: Tensor, k: Tensor) => Tensor
   /** The kernel depends on positions, which must stay below this. */
   readonly positions?: number
 }

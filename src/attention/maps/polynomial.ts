@@ -1,6 +1,6 @@
 /** Maps whose kernel is a polynomial of degree 2 in q·k; products of pairs are kept once (packed). */
 
-import { concat, filled, layerNorm, mul, slice } from '../../graph/ops.ts'
+import { add, concat, filled, layerNorm, matmul, mul, slice, transpose } from '../../graph/ops.ts'
 import type { Tensor } from '../../graph/tensor.ts'
 import { fixed, type MapEntry } from './map.ts'
 
@@ -35,12 +35,12 @@ export const polynomialMaps = {
     build: () => ({
       ...fixed,
       features: (d) => 1 + d + pairs(d),
-      project(_params, x) {
-        const small = mul(x, x.shape.at(-1)! ** -0.25)
-        const one = filled(x, [...x.shape.slice(0, -1), 1], 1)
-        return concat([one, small, packedSquares(mul(small, 2 ** -0.25))], -1)
+      project: (_params, x) => mul(x, x.shape.at(-1)! ** -0.25),
+      activate: (u) => concat([filled(u, [...u.shape.slice(0, -1), 1], 1), u, packedSquares(mul(u, 2 ** -0.25))], -1),
+      kernel(q, k) {
+        const s = matmul(q, transpose(k))
+        return add(mul(s, add(mul(s, 0.5), 1)), 1)
       },
-      activate: (u) => u,
     }),
   },
   rebased: {
@@ -54,9 +54,12 @@ export const polynomialMaps = {
         gamma: { shape: [headDim], initial: 'ones' },
         beta: { shape: [headDim], initial: 'zeros' },
       }),
-      project: ({ gamma, beta }, x) =>
-        packedSquares(mul(layerNorm(x, gamma!, beta!, normEpsilon), x.shape.at(-1)! ** -0.25)),
-      activate: (u) => u,
+      project: ({ gamma, beta }, x) => mul(layerNorm(x, gamma!, beta!, normEpsilon), x.shape.at(-1)! ** -0.25),
+      activate: packedSquares,
+      kernel(q, k) {
+        const s = matmul(q, transpose(k))
+        return mul(s, s)
+      },
     }),
   },
 } as const satisfies Record<string, MapEntry>

@@ -4,6 +4,7 @@ import { access, constants, mkdir, readdir, readFile, rename, rm } from 'node:fs
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { UsageError } from '../base/errors.ts'
+import { finish } from '../base/progress.ts'
 import { random } from '../base/random.ts'
 import { documentsOf, type Split } from '../io/corpus.ts'
 import type { Sink } from '../io/files.ts'
@@ -13,6 +14,7 @@ import type { Model } from '../models/model.ts'
 import { folderSink, folderSource } from '../node/files.ts'
 import { freeMemory } from '../node/freeMemory.ts'
 import { openSource } from '../node/source.ts'
+import type { Context } from './command.ts'
 
 /** A model with its tokenizer. */
 export interface Loaded {
@@ -20,9 +22,12 @@ export interface Loaded {
   readonly tokenizer: Tokenizer
 }
 
-/** Reads a model folder or GGUF file. @throws Error naming what is missing or does not fit, into memory too. */
-export async function openModel(path: string): Promise<Loaded> {
-  const source = await openSource(path)
+/**
+ * Reads a model folder, a GGUF file, or a model of the Hub, whose download `run` draws.
+ * @throws Error naming what is missing or does not fit, into memory too.
+ */
+export async function openModel(path: string, { run }: Pick<Context, 'run'> = { run: finish }): Promise<Loaded> {
+  const source = await run(openSource(path))
   const model = await loadModel(source, { memory: freeMemory() })
   const { task } = model.config
   if (task !== 'language') {

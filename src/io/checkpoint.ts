@@ -3,7 +3,7 @@
 import { type FloatArray, sizeOf } from '../base/array.ts'
 import { formatBytes } from '../base/format.ts'
 import type { Source } from './files.ts'
-import { openGgufModel } from './ggufFolder.ts'
+import { oneGguf, openGgufModel } from './ggufFolder.ts'
 import { isObject, parseJson, readWhole } from './json.ts'
 import { openSafetensors } from './safetensors.ts'
 import { openTorch } from './torchFile.ts'
@@ -40,16 +40,35 @@ const formats: readonly Format[] = [
  * @throws Error naming the file that is missing or wrong.
  */
 export async function openCheckpoint(source: Source): Promise<Checkpoint> {
+  const { path, open, shards } = await findWeights(source)
+  return shards ? openShards(source, path, shards, open) : open(source, path)
+}
+
+/** The files that {@link openCheckpoint} reads, an index first; only an index is read. @throws Error as it does. */
+export async function weightFiles(source: Source): Promise<readonly string[]> {
+  const { path, shards } = await findWeights(source)
+  return [path, ...new Set(shards?.values())]
+}
+
+/** Where weights are: in one file, or in the shards of an index, by tensor. */
+interface Weights {
+  readonly path: string
+  readonly open: Format['open']
+  readonly shards?: ReadonlyMap<string, string>
+}
+
+async function findWeights(source: Source): Promise<Weights> {
   const files = await source.list()
   for (const { file, ending, open } of formats) {
-    if (files.includes(file)) return open(source, file)
-    const index = `${file}.index.json`
-    if (files.includes(index)) return openShards(source, index, ending, open)
+    if (files.includes(file)) return { path: file, open }
+    const path = `${file}.index.json`
+    if (!files.includes(path)) continue
+    return { path, open, shards: readWeightMap(`${source.name}/${path}`, ending, await readWhole(source, path)) }
   }
-  const [gguf, ...more] = files.filter((file) => file.endsWith('.gguf'))
-  if (gguf !== undefined && more.length === 0) return openGgufModel(source, gguf)
+  const gguf = oneGguf(source.name, files)
+  if (gguf !== undefined) return { path: gguf, open: openGgufModel }
   const wanted = formats.map(({ file }) => file).join(', ')
-  const other = files.find((file) => /\.(bin|ckpt|gguf|h5|msgpack|npz|onnx|pt|pth|safetensors)$/.test(file))
+  const other = files.find((file) => /\.(bin|ckpt|h5|msgpack|npz|onnx|pt|pth|safetensors)$/.test(file))
   const hint = other ? `; ${other} alone is not read as the weights of a folder` : ''
   throw new Error(
     `${source.name}: has no weights, want one of ${wanted}, an index of its parts, or one GGUF file${hint}`,
@@ -75,9 +94,13 @@ export function checkMemory(where: string, needed: number, free: number): void {
   )
 }
 
-async function openShards(source: Source, index: string, ending: string, open: Format['open']): Promise<Checkpoint> {
+async function openShards(
+  source: Source,
+  index: string,
+  files: ReadonlyMap<string, string>,
+  open: Format['open'],
+): Promise<Checkpoint> {
   const where = `${source.name}/${index}`
-  const files = readWeightMap(where, ending, await readWhole(source, index))
   const shards = new Map<string, Checkpoint>()
   for (const file of new Set(files.values())) shards.set(file, await open(source, file))
   const shardOf = (name: string): Checkpoint => {

@@ -69,15 +69,21 @@ export function ggufFolder(source: Source, path: string): Source {
 }
 
 /**
- * A source as a model folder: itself, or where it has no config.json but a GGUF file, what that file stands for.
+ * A source as a model folder: itself, or where its only weights are a GGUF file, what that file stands for.
  * @throws Error naming the GGUF files when there are several.
  */
 export async function modelFolder(source: Source): Promise<Source> {
   const files = await source.list()
-  if (files.includes('config.json')) return source
+  if (files.some((file) => /^(model\.safetensors|pytorch_model\.bin)(\.index\.json)?$/.test(file))) return source
+  const path = oneGguf(source.name, files)
+  return path === undefined ? source : ggufFolder(source, path)
+}
+
+/** The GGUF file among files, if there is one. @throws Error naming them when there are several. */
+export function oneGguf(where: string, files: readonly string[]): string | undefined {
   const found = files.filter((file) => file.endsWith('.gguf'))
-  if (found.length > 1) throw new Error(`${source.name}: has several GGUF files, ${found.join(', ')}; name one of them`)
-  return found.length === 1 ? ggufFolder(source, found[0]!) : source
+  if (found.length > 1) throw new Error(`${where}: has several GGUF files, ${found.join(', ')}; name one of them`)
+  return found[0]
 }
 
 function architectureOf(where: string, { metadata }: GgufFile): Architecture {

@@ -16,8 +16,14 @@ export function folderSource(path: string): Source {
       await checkFolder(root, path)
       const entries = await readdir(root, { recursive: true, withFileTypes: true })
       const prefix = root.endsWith('/') || root.endsWith('\\') ? root.length : root.length + 1
-      const files = entries.filter((entry) => entry.isFile())
-      return files.map((file) => join(file.parentPath, file.name).slice(prefix).replaceAll('\\', '/')).sort()
+      const files: string[] = []
+      for (const entry of entries) {
+        const full = join(entry.parentPath, entry.name)
+        if (entry.isFile() || (entry.isSymbolicLink() && (await leadsToFile(full)))) {
+          files.push(full.slice(prefix).replaceAll('\\', '/'))
+        }
+      }
+      return files.sort()
     },
     async size(file) {
       const full = inside(root, path, file)
@@ -51,6 +57,11 @@ export function folderSink(path: string): Sink {
       }
     },
   }
+}
+
+/** The cache of the Hub is made of links to files. */
+async function leadsToFile(link: string): Promise<boolean> {
+  return (await stat(link).catch(() => undefined))?.isFile() ?? false
 }
 
 async function readRange(root: string, path: string, file: string, start: number, end?: number): Promise<Uint8Array> {
@@ -131,7 +142,8 @@ const reasons: Readonly<Record<string, string>> = {
   ENOTDIR: 'a part of the path is a file, want a folder',
 }
 
-function reason(error: unknown): string {
+/** Why the file system refused something, in a few words. */
+export function reason(error: unknown): string {
   return reasons[code(error)] ?? (error instanceof Error ? error.message : String(error))
 }
 

@@ -40,7 +40,7 @@ export const run: Run<typeof convertOptions, 'model'> = async (context, { model:
   }
   if (options.resume) await checkResumable(out)
   const sink = await openOutput(out, { replace: options.force, own: options.resume ? [workFolder] : [] })
-  const { model: teacher, tokenizer } = await openModel(path)
+  const { model: teacher, tokenizer } = await openModel(path, context)
   const job = await jobOf(context, options, teacher, tokenizer)
   checkJob(job)
   const store = await openStore(sink, out, fingerprintOf(job), options.resume)

@@ -10,7 +10,7 @@ import { clock, openModel, readTexts } from '../inputs.ts'
 import type { evalOptions } from '../optionTables.ts'
 
 export const run: Run<typeof evalOptions, 'model'> = async (context, { model: path }, options) => {
-  const { model, tokenizer } = await openModel(path)
+  const { model, tokenizer } = await openModel(path, context)
   const { length = Math.min(256, model.config.maxLength), batch = 8, maxTokens } = options
   if (length > model.config.maxLength) {
     throw new UsageError(`--length: got ${length}, want at most the model's ${model.config.maxLength}`)

@@ -35,7 +35,7 @@ const defaultTokens = 128
 
 export const run: Run<typeof generateOptions, 'model'> = async (context, { model: folder }, options) => {
   const { device, prompt = '', tokens, ...sampling } = options
-  const { model, tokenizer } = await openModel(folder)
+  const { model, tokenizer } = await openModel(folder, context)
   const stop = endIds(model.config, tokenizer)
   const ids = prompt === '' ? stop.slice(0, 1) : [...tokenizer.encode(prompt)]
   const generator = createGenerator(await openDevice(device), model)

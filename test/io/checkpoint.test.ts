@@ -24,7 +24,10 @@ test('a checkpoint that lacks its files, or whose index is wrong, says which', a
   const open = (files: Record<string, string>) =>
     openCheckpoint(folder(Object.fromEntries(Object.entries(files).map(([k, v]) => [k, new TextEncoder().encode(v)]))))
   const index = 'model.safetensors.index.json'
-  await assert.rejects(open({}), /^Error: memory: has no weights, want one of model.safetensors, pytorch_model.bin or/)
+  await assert.rejects(
+    open({}),
+    /^Error: memory: has no weights, want one of model.safetensors, pytorch_model.bin, an index/,
+  )
   await assert.rejects(open({ 'weights.h5': '' }), /; weights.h5 alone is not read/)
   await assert.rejects(open({ [index]: '{"weight_map":{"a":"x.safetensors"}}' }), /no file x.safetensors/)
   for (const text of [

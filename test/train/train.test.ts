@@ -112,7 +112,12 @@ describe('a training run', () => {
         train(
           objectives.plain!,
           model.params,
-          options({ accumulate, batches: batches(text.slice(0, 181), { length: 6, batch, seed: 3 }) }),
+          // A large epsilon: gradients that are 0 but for rounding, as that of a bias of keys, must not become steps.
+          options({
+            accumulate,
+            optimizer: adamw({ epsilon: 1e-4 }),
+            batches: batches(text.slice(0, 181), { length: 6, batch, seed: 3 }),
+          }),
         ),
       )
     const want = await run(6, 1)
@@ -124,10 +129,9 @@ describe('a training run', () => {
       got.curve.forEach(({ loss }, i) => {
         assert.ok(Math.abs(loss - want.curve[i]!.loss) < 1e-5)
       })
-      // Adam divides by the gradient's size: where that is near zero, a rounding error moves a weight by a rate's share.
       for (const [path, { data }] of Object.entries(want.params)) {
         data.forEach((x, i) => {
-          assert.ok(Math.abs(x - got.params[path]!.data[i]!) < 2e-3, path)
+          assert.ok(Math.abs(x - got.params[path]!.data[i]!) < 1e-4, path)
         })
       }
     }

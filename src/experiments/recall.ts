@@ -118,18 +118,20 @@ async function* trainedAt(name: string, rate: number, setup: Setup, draw: Draw) 
 }
 
 /**
- * Embeddings, queries and keys that begin at 1/√width: GPT-2's 0.02 is for a width of 768, and leaves a small model's attention
- * flat for thousands of steps.
+ * Embeddings, queries and keys that begin at 1/√width, other matrices at 0.4/√width: GPT-2's 0.02 is for a width of 768, and
+ * leaves the attention of a small model flat for thousands of steps.
  */
 function widened(params: Params, width: number): Params {
   return Object.fromEntries(
     Object.entries(params).map(([path, array]) => {
-      if (!/^w[tp]e\.weight$|c_attn\.weight$/.test(path)) return [path, array]
+      if (!/^w[tp]e\.weight$|c_(attn|proj|fc)\.weight$/.test(path)) return [path, array]
       // Of the joined projection, queries and keys are the first two thirds of each row.
-      const [row, wide] = path.endsWith('c_attn.weight') ? [3 * width, 2 * width] : [1, 1]
+      const isWide = path.endsWith('c_attn.weight')
+        ? (i: number) => i % (3 * width) < 2 * width
+        : () => /^w[tp]e/.test(path)
       const root = Math.sqrt(array.data.reduce((sum, x) => sum + x * x, 0) / array.data.length)
       const scale = 1 / (Math.sqrt(width) * root)
-      return [path, { ...array, data: array.data.map((x, i) => (i % row < wide ? x * scale : x)) }]
+      return [path, { ...array, data: array.data.map((x, i) => x * scale * (isWide(i) ? 1 : 0.4)) }]
     }),
   )
 }

@@ -40,6 +40,8 @@ export interface DecayOptions {
   readonly weightDecay?: number
   /** Which parameters decay. Default {@link isMatrix}. */
   readonly decays?: (path: string, shape: readonly number[]) => boolean
+  /** What the learning rate of a parameter is multiplied by, above 0. Default 1 for all. */
+  readonly rateOf?: (path: string) => number
 }
 
 /** Options of {@link adamw}; the defaults are PyTorch's. */
@@ -69,9 +71,18 @@ export function isMatrix(_path: string, shape: readonly number[]): boolean {
   return shape.length >= 2
 }
 
+const equalRates = (): number => 1
+
 /** AdamW (arXiv 1711.05101, algorithm 2), with bias correction. @throws RangeError when an option is out of range. */
 export function adamw(options: AdamWOptions = {}): Optimizer {
-  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0.01, decays = isMatrix } = options
+  const {
+    beta1 = 0.9,
+    beta2 = 0.999,
+    epsilon = 1e-8,
+    weightDecay = 0.01,
+    decays = isMatrix,
+    rateOf = equalRates,
+  } = options
   check('adamw', 'beta1', beta1, isFraction(beta1), 'at least 0 and below 1')
   check('adamw', 'beta2', beta2, isFraction(beta2), 'at least 0 and below 1')
   // Below the smallest float32, a gradient of zero would divide 0 by 0.
@@ -81,13 +92,14 @@ export function adamw(options: AdamWOptions = {}): Optimizer {
     name: 'adamw',
     slots: ['m', 'v'],
     step(update, kernels = plainKernels) {
-      const { learningRate, gradScale } = checkUpdate('adamw', update)
+      const { learningRate: rate, gradScale } = checkUpdate('adamw', update)
       const correction1 = 1 - beta1 ** update.step
       const correction2 = 1 - beta2 ** update.step
       for (const path of Object.keys(update.grads)) {
         const [parameter, gradient, m, v] = arraysAt(path, update, 'm', 'v')
         const decay = decays(path, parameter.shape) ? weightDecay : 0
         const betas = { beta1, beta2, epsilon, correction1, correction2 }
+        const learningRate = rate * rateOf(path)
         kernels.adamw(parameter, gradient, m, v, { learningRate, weightDecay: decay, gradScale, ...betas })
       }
     },
@@ -96,18 +108,19 @@ export function adamw(options: AdamWOptions = {}): Optimizer {
 
 /** Stochastic gradient descent with momentum: s = momentum · s + g, p −= rate · (s + decay · p). @throws RangeError */
 export function sgd(options: SgdOptions = {}): Optimizer {
-  const { momentum = 0.9, weightDecay = 0.01, decays = isMatrix } = options
+  const { momentum = 0.9, weightDecay = 0.01, decays = isMatrix, rateOf = equalRates } = options
   check('sgd', 'momentum', momentum, isFraction(momentum), 'at least 0 and below 1')
   check('sgd', 'weightDecay', weightDecay, isAmount(weightDecay), 'a finite number from 0')
   return {
     name: 'sgd',
     slots: ['sum'],
     step(update) {
-      const { learningRate, gradScale } = checkUpdate('sgd', update)
+      const { learningRate: rate, gradScale } = checkUpdate('sgd', update)
       for (const path of Object.keys(update.grads)) {
         const [parameter, gradient, sum] = arraysAt(path, update, 'sum')
         const decay = decays(path, parameter.shape) ? weightDecay : 0
         const [p, g, s] = [parameter.data, gradient.data, sum.data]
+        const learningRate = rate * rateOf(path)
         for (let i = 0; i < p.length; i++) {
           const moved = momentum * s[i]! + gradScale * g[i]!
           s[i] = moved

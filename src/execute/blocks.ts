@@ -7,6 +7,7 @@ import { type FloatArray, floats, type NDArray, type Params } from '../base/arra
 import { mul, reshape, slice } from '../graph/ops.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Tensors } from '../graph/trace.ts'
+import { scaledAdapters } from '../models/adapter.ts'
 import { familyOf } from '../models/families.ts'
 import type { ModelConfig, ModelInputs } from '../models/model.ts'
 import { below, prefixed } from '../nn/params.ts'
@@ -109,7 +110,7 @@ export interface BlockOptions {
 /** Traces a block on inputs `x`, `p.…`, {@link SharedInputs} and, in training with dropout, `dropout` (drops b l e). */
 export function traceBlock(config: ModelConfig, layer: number, inputs: Tensors, options: BlockOptions = {}): Tensor {
   const family = familyOf(config)
-  const params = below('p.', inputs)
+  const params = scaledAdapters(config.adapter, below('p.', inputs))
   const inner = below(family.attentionPrefix, params)
   const visibility = { causal: config.causal, ...(inputs.keyMask && { keyMask: inputs.keyMask }) }
   const attend = options.attend?.(inner, visibility) ?? attendBy(config.attention[layer]!, inner, visibility)

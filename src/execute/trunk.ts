@@ -6,6 +6,7 @@ import { vjp } from '../graph/gradient.ts'
 import { mul, storedAs } from '../graph/ops.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Tensors } from '../graph/trace.ts'
+import { adapterPairs } from '../models/adapter.ts'
 import { familyOf } from '../models/families.ts'
 import type { ModelConfig, ModelInputs } from '../models/model.ts'
 import { below, prefixed } from '../nn/params.ts'
@@ -79,11 +80,12 @@ export function createTrunk(
     })
 
   return async (params, batch, rng) => {
-    const factors = (name: string, shape: readonly number[]): Arrays => {
-      if (dropout === 0) return {}
+    const drawn = (name: string, shape: readonly number[], rate: number) => {
       if (!rng) throw new TypeError('accumulate: dropout is on; pass a random stream')
-      return { dropout: dropoutFactors(rng.split(name), shape, dropout) }
+      return dropoutFactors(rng.split(name), shape, rate)
     }
+    const factors = (name: string, shape: readonly number[]): Arrays =>
+      dropout === 0 ? {} : { dropout: drawn(name, shape, dropout) }
     const [b, l] = batch.ids.shape as [number, number]
     const stream = [b, l + (family.prepended ?? 0), config.width]
     const rows = lookUp(config, family, params, batch)
@@ -92,8 +94,12 @@ export function createTrunk(
     const given = shared(batch)
     const inputs: Arrays[] = []
     for (let layer = 0; layer < config.layers; layer++) {
-      const own = { ...blockInputs(config, params, layer), ...factors(`layer ${layer}`, [family.drops, ...stream]) }
-      const blockGiven = { x, ...given, ...own }
+      const own = blockInputs(config, params, layer)
+      const dropped = factors(`layer ${layer}`, [family.drops, ...stream])
+      const adapterDropped = adapterFactors(config, own, (module, width, rate) =>
+        drawn(`layer ${layer}.${module}`, [sizeOf(stream.slice(0, 2)), width], rate),
+      )
+      const blockGiven = { x, ...given, ...own, ...dropped, ...adapterDropped }
       const { y, ...kept } = await workspace.run(`forward ${layer}`, forwardOf(layer), blockGiven)
       inputs.push({ ...blockGiven, ...kept })
       x = y as FloatArray
@@ -150,6 +156,21 @@ export function gradientsBy(wanted: readonly string[], inputs: Tensors, y: Tenso
 function embedded(config: ModelConfig, { dropout, ...inputs }: Tensors): Tensor {
   const x = tracedEmbedding(config, inputs)
   return dropout ? mul(x, dropout) : x
+}
+
+/** The `lora_dropout` of each linear layer that an adapter with dropout changes, beside its other parameters. */
+function adapterFactors(
+  { adapter }: ModelConfig,
+  params: Arrays,
+  draw: (module: string, width: number, rate: number) => FloatArray,
+): Arrays {
+  if (!adapter?.dropout) return {}
+  return Object.fromEntries(
+    adapterPairs(Object.keys(params)).map(({ a }) => {
+      const module = a.slice(0, -'lora_A.weight'.length)
+      return [`${module}lora_dropout`, draw(module, params[a]!.shape[1]!, adapter.dropout)]
+    }),
+  )
 }
 
 /** 0 with probability `rate`, else 1 / (1 − rate). */

@@ -2,6 +2,7 @@
 
 import type { Random } from '../base/random.ts'
 import { initialise, type ParamSpecs, prefixed } from '../nn/params.ts'
+import { adapterParams, readAdapterConfig } from './adapter.ts'
 import { bert } from './bert.ts'
 import { gpt2 } from './gpt2.ts'
 import { llama, mistral, qwen2 } from './llama.ts'
@@ -21,7 +22,9 @@ export function familyOf({ family }: Pick<ModelConfig, 'family'>): Family {
 
 /** A config from a config.json, ours or a plain Hugging Face one. @throws Error naming the key at fault. */
 export function readConfig(json: Json): ModelConfig {
-  return familyOf({ family: familyName(json) }).readConfig(json)
+  const config = familyOf({ family: familyName(json) }).readConfig(json)
+  const adapter = (json.hedgehog as Json | undefined)?.adapter
+  return adapter ? { ...config, adapter: readAdapterConfig('config.json: hedgehog.adapter', adapter) } : config
 }
 
 function familyName({ model_type: type }: Json): string {
@@ -61,7 +64,8 @@ export function paramSpecs(config: ModelConfig): ParamSpecs {
   const blocks = Array.from({ length: config.layers }, (_, layer) =>
     prefixed(family.blockPrefix(layer), family.blockParams(config, layer)),
   )
-  return Object.assign({}, family.outerParams(config), ...blocks)
+  const all: ParamSpecs = Object.assign({}, ...blocks)
+  return { ...family.outerParams(config), ...all, ...(config.adapter && adapterParams(all, config.adapter)) }
 }
 
 /** A model with initial values. */

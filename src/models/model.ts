@@ -6,6 +6,7 @@ import type { FloatArray, NDArray, Params } from '../base/array.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Tensors } from '../graph/trace.ts'
 import type { ParamSpecs } from '../nn/params.ts'
+import type { AdapterConfig } from './adapter.ts'
 
 /** Plain JSON objects, such as a config.json. */
 export type Json = Readonly<Record<string, unknown>>
@@ -49,6 +50,8 @@ export interface ModelConfig {
   readonly causal: boolean
   /** One plan per layer. */
   readonly attention: readonly AttentionPlan[]
+  /** The low-rank adapter beside the weights, where there is one. */
+  readonly adapter?: AdapterConfig
   readonly json: Json
 }
 

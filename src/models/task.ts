@@ -1,6 +1,7 @@
 /** The part of a config.json that all families share: what the model is for, and how each layer attends. */
 
 import { type AttentionPlan, readPlan } from '../attention/plan.ts'
+import { adapterJson } from './adapter.ts'
 import type { Family, Json, ModelConfig, Task } from './model.ts'
 
 type Architectures = Family['architectures']
@@ -81,21 +82,21 @@ export function readPlans(json: Json, layers: number, usual = softmaxPlans): Att
 }
 
 /**
- * A config.json for saving. With other attention than its family's it gets names of its own, so that no program misreads it.
+ * A config.json for saving. With an adapter or other attention than its family's it gets names of its own, so that no program misreads it.
  * @param usual as in {@link readPlans}.
  */
 export function savedJson(
-  { family, task, labels, attention, json }: ModelConfig,
+  { family, task, labels, attention, adapter, json }: ModelConfig,
   architectures: Architectures,
   usual = softmaxPlans,
 ): Json {
   const { hedgehog: _, ...rest } = taskJson(json, architectures, task, labels)
-  if (JSON.stringify(attention) === JSON.stringify(usual(json, attention.length)))
-    return { ...rest, model_type: family }
+  const isUsual = JSON.stringify(attention) === JSON.stringify(usual(json, attention.length))
+  if (isUsual && !adapter) return { ...rest, model_type: family }
   return {
     ...rest,
     model_type: `hedgehog_${family}`,
     architectures: [`Hedgehog${architectures[task]}`],
-    hedgehog: { attention },
+    hedgehog: { attention, ...(adapter && { adapter: adapterJson(adapter) }) },
   }
 }

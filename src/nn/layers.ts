@@ -23,33 +23,50 @@ import { dims } from '../graph/shapes.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { ParamSpecs } from './params.ts'
 
+/** What {@link linear} and {@link dense} compute with. */
+export interface LinearParams {
+  readonly weight: Tensor
+  readonly bias?: Tensor
+  /** The halves of a low-rank adapter (arXiv 2106.09685), (r i) and (o r), its scale in the second. */
+  readonly 'lora_A.weight'?: Tensor
+  readonly 'lora_B.weight'?: Tensor
+  /** Dropout on what the adapter reads: factors (rows i). */
+  readonly lora_dropout?: Tensor
+}
+
 /** Weight [inputs, outputs] and bias of {@link linear}, as GPT-2's Conv1D stores them. */
 export function linearParams(inputs: number, outputs: number, std: number): ParamSpecs {
   return {
-    weight: { shape: [inputs, outputs], initial: { normal: std } },
+    weight: { shape: [inputs, outputs], initial: { normal: std }, inputAxis: 0 },
     bias: { shape: [outputs], initial: 'zeros' },
   }
 }
 
-/** x W + b over the last axis: (… i), (i o), (o) -> (… o). */
-export function linear(params: { readonly weight: Tensor; readonly bias?: Tensor }, x: Tensor): Tensor {
-  const rows = reshape(x, [-1, x.shape.at(-1)!])
-  const product = matmul(rows, params.weight)
-  const y = params.bias ? add(product, params.bias) : product
-  return reshape(y, [...x.shape.slice(0, -1), params.weight.shape[1]!])
+/** x W + b over the last axis, and x Aᵀ Bᵀ where there is an adapter: (… i), (i o), (o) -> (… o). */
+export function linear(params: LinearParams, x: Tensor): Tensor {
+  return projected(params, params.weight, x)
 }
 
 /** Weight [outputs, inputs] of {@link dense}, as torch's Linear stores it, and its bias unless that is turned off. */
 export function denseParams(inputs: number, outputs: number, std: number, bias = true): ParamSpecs {
   return {
-    weight: { shape: [outputs, inputs], initial: { normal: std } },
+    weight: { shape: [outputs, inputs], initial: { normal: std }, inputAxis: 1 },
     ...(bias && { bias: { shape: [outputs], initial: 'zeros' } }),
   }
 }
 
-/** x Wᵀ + b over the last axis: (… i), (o i), (o) -> (… o). */
-export function dense({ weight, bias }: { readonly weight: Tensor; readonly bias?: Tensor }, x: Tensor): Tensor {
-  return linear({ weight: transpose(weight), ...(bias && { bias }) }, x)
+/** x Wᵀ + b over the last axis, and x Aᵀ Bᵀ where there is an adapter: (… i), (o i), (o) -> (… o). */
+export function dense(params: LinearParams, x: Tensor): Tensor {
+  return projected(params, transpose(params.weight), x)
+}
+
+function projected({ bias, lora_dropout: dropout, ...params }: LinearParams, weight: Tensor, x: Tensor): Tensor {
+  const rows = reshape(x, [-1, x.shape.at(-1)!])
+  let y = matmul(rows, weight)
+  if (bias) y = add(y, bias)
+  const { 'lora_A.weight': a, 'lora_B.weight': b } = params
+  if (a && b) y = add(y, matmul(matmul(dropout ? mul(rows, dropout) : rows, transpose(a)), transpose(b)))
+  return reshape(y, [...x.shape.slice(0, -1), weight.shape[1]!])
 }
 
 /** Scale and bias of {@link layerNorm}. */
@@ -79,7 +96,8 @@ export function rmsNorm({ weight }: { readonly weight: Tensor }, x: Tensor, epsi
 
 /** Swish of the gate times `up`, x · σ(x) · up: the gated unit of Llama's feed-forward layer (arXiv 2002.05202). */
 export function swiglu(gate: Tensor, up: Tensor): Tensor {
-  return mul(mul(gate, sigmoid(gate)), up)
+  // In this order, as ONNX Runtime fuses x · σ(x) into an operator that has no float64.
+  return mul(mul(gate, up), sigmoid(gate))
 }
 
 /** (b l e) -> (b h l d) with e = h d. @throws RangeError when the heads do not divide the width. */

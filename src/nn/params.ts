@@ -10,6 +10,8 @@ export type Initial = { readonly normal: number } | { readonly value: number } |
 export interface ParamSpec {
   readonly shape: readonly number[]
   readonly initial: Initial
+  /** Of the weight of a linear layer: the axis of its inputs. Low-rank adapters find the layers they change by it. */
+  readonly inputAxis?: 0 | 1
 }
 
 /** Parameters by path. */

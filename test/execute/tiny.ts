@@ -103,9 +103,10 @@ function wholeStates(config: ModelConfig, inputs: Tensors): Tensor {
   const rows = family.lookups.map(({ table, by }) => [table, gather(params[table]!, inputs[by]!)] as const)
   let x = family.embed(config, params, family.lookups.length ? Object.fromEntries(rows) : { patches: inputs.ids! })
   const { keyMask } = inputs
+  const positional = prefixed('pos.', below('pos.', inputs))
   for (let layer = 0; layer < config.layers; layer++) {
     const own = prefixed('p.', below(family.blockPrefix(layer), params))
-    x = traceBlock(config, layer, { x, ...own, ...(keyMask && { keyMask }) })
+    x = traceBlock(config, layer, { x, ...own, ...positional, ...(keyMask && { keyMask }) })
   }
   return family.head(config, params, x)
 }

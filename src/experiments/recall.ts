@@ -28,7 +28,7 @@ const modelSettings = {
   fastest: chosen(2e-3, 'the first learning rate that is tried'),
   rates: chosen(1, 'learning rates that are tried, each half of the last, until one solves the task'),
   warmup: chosen(100, 'steps in which the learning rate rises', 10),
-  enough: chosen(0.995, 'accuracy that ends a training'),
+  enough: published(0.99, 'accuracy that ends a training'),
 } as const satisfies Record<string, Setting>
 
 type Draw = (settings: Readonly<Record<string, number>>, rng: Random, held: boolean) => Batch

@@ -5,11 +5,13 @@ import type { Experiment } from './experiment.ts'
 import { fidelityExperiments } from './fidelity.ts'
 import { languageExperiments } from './language.ts'
 import { recallExperiments } from './recall.ts'
+import { summaryExperiments } from './summaries.ts'
 
 /** Experiments by name, in the paper's order. */
 export const experiments: Readonly<Record<string, Experiment>> = {
   ...recallExperiments,
   ...languageExperiments,
+  ...summaryExperiments,
   ...fidelityExperiments,
   ...efficiencyExperiments,
 }

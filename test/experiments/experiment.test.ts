@@ -11,6 +11,7 @@ import {
   settingsOf,
 } from '../../src/experiments/experiment.ts'
 import { experimentNamed, experiments } from '../../src/experiments/table.ts'
+import type { Source } from '../../src/io/files.ts'
 import { folderSource } from '../../src/node/files.ts'
 import { experimentHtml, experimentText } from '../../src/report/experiment.ts'
 import type { ResultRow } from '../../src/report/experimentTypes.ts'
@@ -186,4 +187,28 @@ it('fidelity is measured on text of the distilled kind, on another kind, and at 
     for (const name of ['KL', 'KL other', 'KL longest', 'entropy']) assert.ok(values[name]! > 0, name)
     assert.ok(Math.abs(values.monotonicity!) <= 1)
   }
+})
+
+it('a model converted with LoRA summarises dialogues of the release, and its texts are compared with the references', async () => {
+  const experiment = experimentNamed('llama2-samsum')
+  const entry = (id: string) => ({
+    id,
+    dialogue: 'Amanda: I baked cookies. Do you want some?\r\nJerry: Sure!',
+    summary: 'Amanda baked cookies.',
+  })
+  const file = new TextEncoder().encode(JSON.stringify(['1', '2', '3'].map(entry)))
+  const data: Source = {
+    name: 'corpus',
+    list: async () => ['train.json', 'test.json'],
+    size: async () => file.length,
+    read: async (_path, start = 0, end = file.length) => file.slice(start, end),
+  }
+  const tiny = { length: 64, distillSteps: 1, finetuneSteps: 1, test: 1, tokens: 4 }
+  const setup = { ...setupOf(experiment, ['hedgehog'], tiny), resources: { ...resources, data } }
+  const { rows } = await finish(runExperiment('x', experiment, setup))
+  assert.deepEqual(
+    rows.map(({ name }) => name),
+    ['base', 'softmax', 'hedgehog'],
+  )
+  for (const { values } of rows) for (const value of Object.values(values)) assert.ok(value >= 0 && value <= 100)
 })

@@ -46,6 +46,8 @@ export interface Context {
   readonly commandLine: string
   /** Width of the terminal in characters, 80 where there is none. */
   readonly columns: number
+  /** Whether stdout takes colours. */
+  readonly colours: boolean
   /** Runs a job to its end, drawing its progress, and returns its result. */
   run<T>(job: Job<T>): Promise<T>
   /** Writes text to stdout at once, e.g. generated tokens; does nothing under `--json`. */

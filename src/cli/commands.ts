@@ -4,6 +4,7 @@ import type { Command } from './command.ts'
 import { command } from './command.ts'
 import {
   convertOptions,
+  dataPreviewOptions,
   evalOptions,
   experimentListOptions,
   experimentRunOptions,
@@ -50,6 +51,17 @@ export const commands: readonly Command[] = [
     arguments: { model },
     options: generateOptions,
     load: () => import('./commands/generate.ts'),
+  }),
+  command({
+    name: 'data preview',
+    summary: 'show instruction data as a model reads it, token by token, and what of it is learned',
+    examples: [
+      'data preview chats.jsonl --model smollm',
+      'data preview chats.jsonl --model smollm --answers last --count 1',
+    ],
+    arguments: { file: 'JSON lines with messages, or with prompt and completion' },
+    options: dataPreviewOptions,
+    load: () => import('./commands/dataPreview.ts'),
   }),
   command({
     name: 'experiment list',

@@ -2,7 +2,7 @@
 
 import { schedules } from '../train/schedules.ts'
 import { flag, many, option, required, withDefault } from './options.ts'
-import { anyText, integer, listOf, number, oneOf, path, settings } from './readers.ts'
+import { anyText, day, integer, listOf, number, oneOf, path, settings } from './readers.ts'
 
 const whole = integer(1)
 const rate = number({ above: 0 })
@@ -89,6 +89,14 @@ export const generateOptions = {
   minP: option('X', number({ from: 0, to: 1 }), 'leave out tokens below this share of the likeliest one'),
   repetitionPenalty: option('X', rate, 'above 1 makes tokens that were seen less likely'),
   device,
+}
+
+/** Options of `hedgehog data preview`. */
+export const dataPreviewOptions = {
+  model: required(option('DIR', path, 'the model whose tokenizer and chat template are used')),
+  count: option('N', whole, 'examples to show (3)'),
+  answers: option('WHICH', oneOf('all', 'last'), 'learn all answers of a conversation, or the last: all, last (all)'),
+  date: option('DAY', day, 'the day that a chat template writes, e.g. 2025-03-01; else it knows none'),
 }
 
 /** Options of `hedgehog experiment list`. */

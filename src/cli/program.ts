@@ -138,6 +138,7 @@ async function runCommand(
     signal: interrupt.signal,
     commandLine: ['hedgehog', ...argv].map(quoted).join(' '),
     columns: around.out.columns ?? 80,
+    colours: hasColours(around),
     run: (job) => runJob(job, view),
     write: (text) => {
       if (!common.json) around.out.write(text)

@@ -35,6 +35,16 @@ export interface NumberLimits {
   readonly to?: number
 }
 
+/** A day as 2025-03-01, at its beginning in UTC. */
+export const day: Reader<Date> = {
+  want: 'a day like 2025-03-01',
+  read(text) {
+    const date = new Date(/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00Z` : Number.NaN)
+    // A day that its month does not have would be read as one of the next.
+    return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(text) ? date : undefined
+  },
+}
+
 /** One of the given names. */
 export function oneOf<const Name extends string>(...names: readonly Name[]): Reader<Name> {
   return { want: `one of ${names.join(', ')}`, read: (text) => names.find((name) => name === text) }

@@ -40,12 +40,22 @@ export { type Tensors, trace } from './graph/trace.ts'
 export { type Adapter, readAdapter, writePeftAdapter } from './io/adapters.ts'
 export { batches, encodeDocuments, heldOut } from './io/batches.ts'
 export { trainBpe } from './io/bpe.ts'
+export { type ChatTemplate, chatTemplate, loadChatTemplate, type Message } from './io/chatTemplate.ts'
 export { type Checkpoint, openCheckpoint } from './io/checkpoint.ts'
 export type { Sink, Source } from './io/files.ts'
 export { modelFolder } from './io/ggufFolder.ts'
 export { type MapDialect, mapsFrom, mapsTo } from './io/mapNames.ts'
 export { loadTokenizer, type Tokenizer, tokenizerFrom } from './io/tokenizer.ts'
 export { bert } from './models/bert.ts'
+export {
+  type Measured,
+  type Metric,
+  type MetricInputs,
+  type MetricName,
+  metricNamed,
+  metrics,
+} from './metrics/metrics.ts'
+export { type Overlap, rougeL, rougeLsum, rougeN, rougeWords } from './metrics/rouge.ts'
 export { families, newModel, paramSpecs, readConfig, withTask } from './models/families.ts'
 export { type LoadOptions, loadModel, saveModel } from './models/folder.ts'
 export { gpt2 } from './models/gpt2.ts'
@@ -61,6 +71,8 @@ export { exampleBatches, heldOutExamples, packExamples } from './tasks/batches.t
 export { type DatasetName, datasets } from './tasks/datasets.ts'
 export { draws, heldOutDraws } from './tasks/draws.ts'
 export type { Example } from './tasks/examples.ts'
+export { encodeInstruction, type Instruction, readInstructions } from './tasks/instruction.ts'
+export { heldOutInstructions, instructionBatches } from './tasks/instructionBatches.ts'
 export { listOps, listOpsTokens } from './tasks/listops.ts'
 export { type Pack, packing } from './tasks/pack.ts'
 export { associativeRecall, multiQueryRecall } from './tasks/recall.ts'

@@ -1,6 +1,6 @@
 /** How steadily one quantity rises with another: rank correlation and inversions of one row in one merge sort. */
 
-import { pearson } from './ranks.ts'
+import { pearson } from '../metrics/ranks.ts'
 
 /** What {@link steadiness} finds. */
 export interface Steadiness {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { spearman } from '../../src/evaluate/ranks.ts'
 import { steadiness } from '../../src/evaluate/steadiness.ts'
+import { spearman } from '../../src/metrics/ranks.ts'
 import * as reference from '../reference.ts'
 
 /** Rows of equal length with many ties, as weights that vanish in float32 have. */

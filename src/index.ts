@@ -46,7 +46,6 @@ export type { Sink, Source } from './io/files.ts'
 export { modelFolder } from './io/ggufFolder.ts'
 export { type MapDialect, mapsFrom, mapsTo } from './io/mapNames.ts'
 export { loadTokenizer, type Tokenizer, tokenizerFrom } from './io/tokenizer.ts'
-export { bert } from './models/bert.ts'
 export {
   type Measured,
   type Metric,
@@ -56,6 +55,7 @@ export {
   metrics,
 } from './metrics/metrics.ts'
 export { type Overlap, rougeL, rougeLsum, rougeN, rougeWords } from './metrics/rouge.ts'
+export { bert } from './models/bert.ts'
 export { families, newModel, paramSpecs, readConfig, withTask } from './models/families.ts'
 export { type LoadOptions, loadModel, saveModel } from './models/folder.ts'
 export { gpt2 } from './models/gpt2.ts'

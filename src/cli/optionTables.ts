@@ -93,7 +93,7 @@ export const generateOptions = {
 
 /** Options of `hedgehog data preview`. */
 export const dataPreviewOptions = {
-  model: required(option('DIR', path, 'the model whose tokenizer and chat template are used')),
+  model: required(option('DIR', path, 'model whose tokenizer and chat template are used')),
   count: option('N', whole, 'examples to show (3)'),
   answers: option('WHICH', oneOf('all', 'last'), 'learn all answers of a conversation, or the last: all, last (all)'),
   date: option('DAY', day, 'the day that a chat template writes, e.g. 2025-03-01; else it knows none'),

@@ -39,7 +39,7 @@ type Encoded = InstructionTokens & { readonly line: number }
 
 export const run: Run<typeof dataPreviewOptions, 'file'> = async (context, { file }, options) => {
   const { model, count = 3, answers = 'all', date } = options
-  const folder = await openSource(model)
+  const folder = await context.run(openSource(model))
   const tokenizer = await loadTokenizer(folder)
   const { maxLength } = await loadConfig(folder)
   const lines = await collected(readInstructions(folderSource(dirname(file)), basename(file)))

@@ -27,6 +27,7 @@ const modelSettings = {
   batch: chosen(32, 'sequences in a batch'),
   fastest: chosen(2e-3, 'the first learning rate that is tried'),
   rates: chosen(1, 'learning rates that are tried, each half of the last, until one solves the task'),
+  decay: chosen(1, 'whether the learning rate falls to 0 along a cosine (1) or stays (0)'),
   warmup: chosen(100, 'steps in which the learning rate rises', 10),
   enough: published(0.99, 'accuracy that ends a training'),
 } as const satisfies Record<string, Setting>
@@ -98,7 +99,7 @@ async function* trainedAt(name: string, rate: number, setup: Setup, draw: Draw) 
         batches: draws((rng) => draw(settings, rng, false), { seed }),
         optimizer: adamw({ weightDecay: 0, beta2: 0.98 }),
         learningRate: rate,
-        schedule: 'cosine',
+        schedule: settings.decay ? 'cosine' : 'constant',
         scheduleOptions: { warmup: Math.min(warmup!, steps!) },
         validate: {
           every: Math.max(1, Math.floor(steps! / 24)),
@@ -160,8 +161,11 @@ export const recallExperiments = {
     source: 'arXiv 2402.04347, associative recall',
     about: 'keys and values of a small vocabulary, learned from each value that came before, measured on the last',
     settings: {
-      vocab: chosen(40, 'token ids: 19 keys, 19 values, a mark'),
-      length: chosen(32, 'tokens in a sequence'),
+      vocab: chosen(20, 'token ids: 9 keys, 9 values, a mark'),
+      length: chosen(16, 'tokens in a sequence'),
+      batch: chosen(64, 'sequences in a batch', 32),
+      steps: chosen(4000, 'steps of one training at most', 120),
+      decay: chosen(0, 'whether the learning rate falls to 0 along a cosine (1) or stays (0)'),
     },
     published: [...['softmax', 'taylor', 'hedgehog'].map(solved), ...['elu', 'performer', 'cosformer'].map(failed)],
     draw: ({ batch, length, vocab }, rng, held) =>

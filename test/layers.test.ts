@@ -37,7 +37,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 
 /** Single files that a folder may import beyond its layers: what a conversion reports is data that the report draws. */
 const alsoImports: Readonly<Record<string, readonly string[]>> = {
-  convert: ['report/types.ts'],
+  convert: ['report/types.ts', 'report/inspect/types.ts'],
   experiments: ['report/experimentTypes.ts'],
 }
 

@@ -9,6 +9,7 @@ import {
   experimentListOptions,
   experimentRunOptions,
   generateOptions,
+  inspectOptions,
   trainOptions,
 } from './optionTables.ts'
 
@@ -62,6 +63,18 @@ export const commands: readonly Command[] = [
     arguments: { file: 'JSON lines with messages, or with prompt and completion' },
     options: dataPreviewOptions,
     load: () => import('./commands/dataPreview.ts'),
+  }),
+  command({
+    name: 'inspect',
+    summary: 'measure how near feature maps come to softmax attention, and show it',
+    examples: [
+      'inspect models/tiny --distill-data train.txt --data test.txt other.txt --out inspected',
+      'inspect models/tiny --data test.txt --maps elu,relu,performer:128 --lengths 256,1024,4096',
+      'inspect converted --data test.txt',
+    ],
+    arguments: { model },
+    options: inspectOptions,
+    load: () => import('./commands/inspect.ts'),
   }),
   command({
     name: 'experiment list',

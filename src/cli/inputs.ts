@@ -105,7 +105,10 @@ function runsOf(text: string): string[] {
  * Checks a folder for results; it is made by {@link makeFolder}.
  * @throws UsageError when it has files that are not of an interrupted job and `replace` is off.
  */
-export async function openOutput(path: string, options: { replace: boolean; own?: readonly string[] }): Promise<Sink> {
+export async function openOutput(
+  path: string,
+  options: { replace: boolean; own?: readonly string[]; resumes?: boolean },
+): Promise<Sink> {
   const found = await readdir(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return []
     throw new UsageError(`--out: ${path}: ${error.code === 'ENOTDIR' ? 'is a file, want a folder' : error.message}`)
@@ -113,9 +116,9 @@ export async function openOutput(path: string, options: { replace: boolean; own?
   // What an ended process left half-written begins with a dot.
   const others = found.filter((name) => !name.startsWith('.') && !options.own?.includes(name))
   if (others.length > 0 && !options.replace) {
+    const resume = options.resumes === false ? '' : ' pass --resume to go on with an interrupted job,'
     throw new UsageError(
-      `--out: ${path} is not empty (${others[0]}); choose another folder, pass --resume to go on with an ` +
-        'interrupted job, or --force to replace its files',
+      `--out: ${path} is not empty (${others[0]}); choose another folder,${resume} or --force to replace its files`,
     )
   }
   return folderSink(path)

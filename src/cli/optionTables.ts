@@ -1,5 +1,6 @@
 /** The options of each command, apart from its body, so that help needs no body. */
 
+import { propertyNames } from '../evaluate/propertyNames.ts'
 import { schedules } from '../train/schedules.ts'
 import { flag, many, option, required, withDefault } from './options.ts'
 import { anyText, day, integer, listOf, number, oneOf, path, settings } from './readers.ts'
@@ -76,6 +77,28 @@ export const evalOptions = {
   length,
   batch,
   maxTokens: option('N', whole, 'tokens to evaluate on at most'),
+  device,
+}
+
+/** Options of `hedgehog inspect`. */
+export const inspectOptions = {
+  data: required(many(option('FILE', path, 'text to measure on; each file is shown by its name'))),
+  maps: option('NAMES', listOf(anyText), 'all, or feature maps and other attentions (all; of a converted model none)'),
+  properties: option('NAMES', listOf(anyText), `of ${propertyNames.join(', ')} (all)`),
+  lengths: option(
+    'LIST',
+    listOf(whole),
+    "tokens in a sequence, e.g. 256,1024 (a quarter, half and all of the model's)",
+  ),
+  tokens: option('N', whole, 'tokens read of each text at each length (4096)'),
+  distillData: many(option('FILE', path, 'text that learned maps are distilled on first, other than --data')),
+  distillSteps: option('N', integer(0), 'steps of their distillation (450)'),
+  out: option(
+    'DIR',
+    path,
+    'where inspect.json and inspect.html are written, and states of an interrupted distillation',
+  ),
+  force: flag('write into a folder that is not empty'),
   device,
 }
 

@@ -25,6 +25,12 @@ export interface StageJob extends StageHost {
   readonly seed: number
 }
 
+/** What a distillation alone needs. */
+export type DistillJob = Omit<StageJob, 'testTokens' | 'finetune' | 'seed'>
+
+/** The recipe of distillation that was chosen on the bundled model: docs/results/tiny.md tells what was tried. */
+export const distillDefaults = { steps: 450, learningRate: 3e-2, batch: 4, loss: 'both' } as const
+
 /** A model as a stage left it; without a curve where there was nothing to do. */
 export interface Stage {
   readonly model: Model
@@ -39,7 +45,7 @@ export const idle = (model: Model): Stage => ({ model, seconds: 0 })
 const validationBatches = 4
 
 /** Only the maps learn, to imitate softmax attention; idle for a model without maps. */
-export async function* distilled(job: StageJob, name: string, model: Model): Job<Stage> {
+export async function* distilled(job: DistillJob, name: string, model: Model): Job<Stage> {
   if (!Object.keys(model.params).some(isMapPath) || job.distill.steps === 0) return idle(model)
   const objective = createDistillation(job.device, model.config, { loss: job.distill.loss })
   const validation = [...heldOut(job.validationTokens, job.distill)].slice(0, validationBatches)

@@ -13,7 +13,8 @@ import type { Model, ModelConfig } from '../models/model.ts'
 import { below, prefixed } from '../nn/params.ts'
 import type { Arrays, Device } from '../runtime/device.ts'
 import { type LayerHeads, openHeads } from './headStream.ts'
-import { type Property, type PropertyName, properties, propertyNames } from './properties.ts'
+import { type Property, properties } from './properties.ts'
+import { type PropertyName, propertyNames } from './propertyNames.ts'
 import { steadiness } from './steadiness.ts'
 
 /** Values of one head: means over queries of the properties that were asked for. */

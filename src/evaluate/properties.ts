@@ -1,7 +1,8 @@
-/** The table of properties of attention weights that the paper measures: a new one is one entry here. */
+/** The table of properties of attention weights that the paper measures: a new one is one entry here and its name. */
 
 import { divergence, entropy } from '../attention/distillation.ts'
 import type { Tensor } from '../graph/tensor.ts'
+import type { PropertyName } from './propertyNames.ts'
 import type { Steadiness } from './steadiness.ts'
 
 /** One property of a head; values are means over queries. */
@@ -49,16 +50,4 @@ export const properties = {
     best: 'low',
     perRow: ({ inversions }) => inversions,
   },
-} as const satisfies Record<string, Property>
-
-/** A name of {@link properties}. */
-export type PropertyName = keyof typeof properties
-
-export const propertyNames = Object.keys(properties) as readonly PropertyName[]
-
-/** A property by name. @throws RangeError naming the known ones. */
-export function propertyNamed(name: string, where = 'property'): PropertyName {
-  const found = propertyNames.find((known) => known === name)
-  if (found) return found
-  throw new RangeError(`${where}: got ${name}, want one of ${propertyNames.join(', ')}`)
-}
+} as const satisfies Record<PropertyName, Property>

@@ -2,8 +2,7 @@
 
 import { formatBytes, formatCount, formatSeconds } from '../base/format.ts'
 import { curvesSection, headsSection, mapsSection, weightsSection } from './figures.ts'
-import { section } from './markup.ts'
-import { styles } from './styles.ts'
+import { page, section } from './markup.ts'
 import { decimals, gap, gapClosed, headline, percent, rowOf, teacherOf } from './summary.ts'
 import { escapeText } from './svg.ts'
 import type { Report, Row } from './types.ts'
@@ -19,22 +18,7 @@ export function reportHtml(report: Report): string {
     weightsSection(report),
     factsSection(report),
   ]
-  const title = `${escapeText(report.name)}: conversion report`
-  return `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8"/>
-<meta name="viewport" content="width=device-width, initial-scale=1"/>
-<title>${title}</title>
-<style>${styles}</style>
-</head>
-<body>
-<main>
-${sections.filter((section) => section !== '').join('\n')}
-</main>
-</body>
-</html>
-`
+  return page(`${report.name}: conversion report`, sections)
 }
 
 function header(report: Report): string {

@@ -9,6 +9,8 @@ export interface Series {
   readonly hue: number
   readonly points: readonly (readonly [x: number, y: number])[]
   readonly dashed?: boolean
+  /** Drawn thick. */
+  readonly strong?: boolean
 }
 
 /** What {@link lineChart} and {@link scatterChart} draw. */
@@ -18,6 +20,12 @@ export interface PlotOptions {
   readonly x: string
   readonly y: string
   readonly series: readonly Series[]
+  /** Ticks of the x axis; default: round ones. */
+  readonly xTicks?: readonly { readonly at: number; readonly text: string }[]
+  /** The x axis goes with log x. Give {@link PlotOptions.xTicks} with it. */
+  readonly logX?: boolean
+  /** Height of the chart, for many names at the ends of lines; default 260. */
+  readonly height?: number
 }
 
 const plot = { width: 440, height: 260, left: 46, top: 24, bottom: 38 }
@@ -30,7 +38,7 @@ export function lineChart(options: PlotOptions): string {
   return plotChart({ ...options, series }, (one, place) => {
     const path = one.points.map((point) => place(point).map(round).join(' ')).join('L')
     const dashes = one.dashed ? ' stroke-dasharray="5 3"' : ''
-    const line = `<path class="line" style="stroke:var(--hue-${one.hue})"${dashes} d="M${path}"/>`
+    const line = `<path class="line${one.strong ? ' strong' : ''}" style="stroke:var(--hue-${one.hue})"${dashes} d="M${path}"/>`
     return line + points(one, place, options, 'hit', 4)
   })
 }
@@ -46,35 +54,38 @@ type Place = (point: readonly [number, number]) => [number, number]
 function plotChart(options: PlotOptions, draw: (series: Series, place: Place) => string): string {
   const series = options.series.filter(({ points }) => points.length > 0)
   const all = series.flatMap(({ points }) => points)
+  const across = options.logX ? Math.log2 : (x: number) => x
   const xs = ticksOf(
-    all.map(([x]) => x),
+    all.map(([x]) => across(x)),
     'data',
   )
   const ys = ticksOf(all.map(([, y]) => y))
   const names = series.filter(({ dashed }) => !dashed).map(({ name }) => name)
   const right = plot.width - 14 - Math.min(160, 7.4 * longest(names))
-  const bottom = plot.height - plot.bottom
+  const height = options.height ?? plot.height
+  const bottom = height - plot.bottom
   const place: Place = ([x, y]) => [
-    plot.left + xs.share(x) * (right - plot.left),
+    plot.left + xs.share(across(x)) * (right - plot.left),
     bottom - ys.share(y) * (bottom - plot.top),
   ]
   const yAxis = ys.ticks.map((tick) => {
-    const at = round(place([xs.from, tick])[1])
+    const at = round(bottom - ys.share(tick) * (bottom - plot.top))
     return `<path class="grid" d="M${plot.left} ${at}H${round(right)}"/><text class="tick end" x="${plot.left - 6}" y="${at + 4}">${tickText(tick, ys.step)}</text>`
   })
-  const xAxis = xs.ticks.map((tick) => {
-    const at = round(place([tick, ys.from])[0])
-    return `<text class="tick middle" x="${at}" y="${bottom + 16}">${tickText(tick, xs.step)}</text>`
+  const xTicks = options.xTicks ?? xs.ticks.map((at) => ({ at, text: tickText(at, xs.step) }))
+  const xAxis = xTicks.map(({ at, text }) => {
+    const x = round(place([at, ys.from])[0])
+    return `<text class="tick middle" x="${x}" y="${bottom + 16}">${escapeText(text)}</text>`
   })
   // The first series is drawn last, so that it lies on top.
   const marks = series.map((one) => draw(one, place)).reverse()
-  return svg(plot.width, plot.height, options.label, [
+  return svg(plot.width, height, options.label, [
     ...yAxis,
     ...xAxis,
     `<text class="axis" x="${plot.left}" y="12">${escapeText(options.y)}</text>`,
     `<text class="axis end" x="${round(right)}" y="${bottom + 33}">${escapeText(options.x)}</text>`,
     ...marks,
-    ...endLabels(series, place, right),
+    ...endLabels(series, place, right, bottom),
   ])
 }
 
@@ -89,10 +100,10 @@ function points(series: Series, place: Place, { x, y }: PlotOptions, kind: 'dot'
 }
 
 /** Names at the right, each as near to its line's end as the others let it be. */
-function endLabels(series: readonly Series[], place: Place, right: number): string[] {
+function endLabels(series: readonly Series[], place: Place, right: number, bottom: number): string[] {
   const named = series.filter(({ dashed }) => !dashed)
   const wanted = named.map((one) => ({ one, y: place(lastByX(one.points))[1] })).sort((a, b) => a.y - b.y)
-  const lowest = plot.height - plot.bottom - (wanted.length - 1) * lineHeight
+  const lowest = bottom - (wanted.length - 1) * lineHeight
   let next = -Infinity
   return wanted.map(({ one, y }, i) => {
     next = Math.max(next + lineHeight, Math.min(y + 4, lowest + i * lineHeight))

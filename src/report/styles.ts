@@ -32,6 +32,8 @@ tr.chosen th,tr.chosen td{font-weight:700}
 .wide{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:1.5rem}
 .maps{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:1rem;max-width:60rem}
 .maps figure{max-width:19rem}
+.thumbs{display:grid;grid-template-columns:repeat(auto-fill,minmax(6.5rem,1fr));gap:.75rem}.broad{grid-template-columns:repeat(auto-fill,minmax(10.5rem,1fr))}
+.thumbs figcaption{font-size:.78rem;line-height:1.25;min-height:2.5em;display:flex;align-items:end;overflow-wrap:anywhere}.chosen figcaption{color:var(--hue-1)}
 figure{margin:0;min-width:0}
 figcaption{font-size:.9rem;font-weight:600;margin:.5rem 0 .25rem}
 h3{font-size:1rem;margin:1.25rem 0 0}
@@ -43,7 +45,9 @@ svg{display:block;width:100%;height:auto;overflow:visible;font-family:inherit}
 .end{text-anchor:end}.middle{text-anchor:middle}
 .value{fill:var(--ink)}.inverse{fill:var(--paper)}
 .grid{stroke:var(--line);fill:none}
-.line{fill:none;stroke-width:2;stroke-linejoin:round}
+.line{fill:none;stroke-width:2;stroke-linejoin:round}.strong{stroke-width:3.5}
+.mark{fill:none;stroke:var(--ink);stroke-dasharray:3 3}.thin{stroke-width:.1}
+.dots{fill:none;stroke-width:3;stroke-linecap:round;stroke-opacity:.55}
 .dot{fill-opacity:.55}
 .hit circle{opacity:0}.hit circle:hover{opacity:1}
 .cells{fill:var(--heat)}.cells path:hover,.bar:hover{stroke:var(--ink);stroke-width:1.5}

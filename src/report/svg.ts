@@ -9,9 +9,9 @@ export function escapeText(text: string): string {
   return clean.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;')
 }
 
-/** An SVG image of this size, which may grow to 1.3 times its size but no more, so that texts stay alike. */
-export function svg(width: number, height: number, label: string, parts: readonly string[]): string {
-  return `<svg viewBox="0 0 ${round(width)} ${round(height)}" style="max-width:${Math.round(width * 1.3)}px" role="img" aria-label="${escapeText(label)}">${parts.join('')}</svg>`
+/** An SVG image of this size, which may grow to 1.3 times its size (`growth`) but no more, so that texts stay alike. */
+export function svg(width: number, height: number, label: string, parts: readonly string[], growth = 1.3): string {
+  return `<svg viewBox="0 0 ${round(width)} ${round(height)}" style="max-width:${Math.round(width * growth)}px" role="img" aria-label="${escapeText(label)}">${parts.join('')}</svg>`
 }
 
 /**

@@ -42,7 +42,8 @@ function longest(texts: readonly string[]): number {
   return texts.reduce((most, text) => Math.max(most, text.length), 0)
 }
 
-function wrap(text: string, width: number): string[] {
+/** Words in lines of at most `width` characters. */
+export function wrap(text: string, width: number): string[] {
   const lines = ['']
   for (const word of text.split(/\s+/)) {
     const last = lines[lines.length - 1]!

@@ -10,7 +10,7 @@ import {
   type InspectionOptions,
   meanProperties,
 } from '../../src/evaluate/inspection.ts'
-import { propertyNamed, propertyNames } from '../../src/evaluate/properties.ts'
+import { propertyNamed, propertyNames } from '../../src/evaluate/propertyNames.ts'
 import type { Model } from '../../src/models/model.ts'
 import type { Device } from '../../src/runtime/device.ts'
 import { mapNames } from '../attention/examples.ts'

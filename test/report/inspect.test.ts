@@ -70,7 +70,7 @@ describe('an inspection in the terminal', () => {
     const text = inspectText(whole, 80)
     for (const { name } of whole.maps) assert.equal(text.match(new RegExp(`^${name} +[\\dd–]`, 'gm'))?.length, 3, name)
     assert.match(text, /1024\*/)
-    assert.match(text, /stretched by\s+linear interpolation/)
+    assert.match(text, /stretched\s+by\s+linear\s+interpolation/)
     assert.match(text, /elu: as it is/)
   })
 })

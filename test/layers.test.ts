@@ -150,11 +150,12 @@ describe('the source', () => {
   })
 
   it('uses only packages that are installed with it', () => {
-    const { dependencies } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'))
+    const { dependencies, optionalDependencies } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'))
+    const installed = { ...dependencies, ...optionalDependencies }
     none(
       sources.flatMap(({ path, packages }) =>
         packages
-          .filter((name) => !name.startsWith('node:') && !(packageOf(name) in dependencies))
+          .filter((name) => !name.startsWith('node:') && !(packageOf(name) in installed))
           .map((name) => `src/${path} imports ${name}, which is not among the dependencies in package.json`),
       ),
     )

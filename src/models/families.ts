@@ -8,8 +8,9 @@ import { gpt2 } from './gpt2.ts'
 import { llama, mistral, qwen2 } from './llama.ts'
 import type { Family, Json, Model, ModelConfig, Task } from './model.ts'
 import { taskJson } from './task.ts'
+import { vit } from './vit.ts'
 
-export const families: Readonly<Record<string, Family>> = { gpt2, llama, mistral, qwen2, bert }
+export const families: Readonly<Record<string, Family>> = { gpt2, llama, mistral, qwen2, bert, vit }
 
 /** The family of a config. @throws Error naming the known families. */
 export function familyOf({ family }: Pick<ModelConfig, 'family'>): Family {

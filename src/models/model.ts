@@ -41,6 +41,7 @@ export interface ModelConfig {
   readonly width: number
   /** Width of the feed-forward layer. */
   readonly inner: number
+  /** 0 for a family that reads images. */
   readonly vocab: number
   /** The most positions the model has embeddings for. */
   readonly maxLength: number
@@ -149,6 +150,8 @@ export interface ModelSizes {
   /** Width of the feed-forward layer. Default: what is usual in the family, about 4 · width. */
   readonly inner?: number
   readonly attention?: AttentionPlan
+  /** Square images and their patches, in pixels; a family that reads images takes no notice of vocabulary and length. */
+  readonly image?: { readonly side: number; readonly patch: number; readonly channels?: number }
   /** Default: what the family is pretrained for. */
   readonly task?: Task
   /** Classes of a classification. Default 2. */

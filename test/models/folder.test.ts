@@ -34,7 +34,7 @@ function sameParams(got: Params, want: Params): void {
 }
 
 describe('a model folder', () => {
-  for (const name of ['gpt2-tiny', 'bert-tiny', 'bert-tiny-classes']) {
+  for (const name of ['gpt2-tiny', 'bert-tiny', 'bert-tiny-classes', 'vit-tiny']) {
     it(`of transformers is written again as it was read: ${name}`, async () => {
       const model = await loadModel(folderSource(fixture(name)))
       const folder = await saved(model, name)

@@ -1,4 +1,4 @@
-/** Short forms of numbers for people: times, counts, bytes and metrics. */
+/** Short forms for people: times, counts, bytes and metrics; texts with a large first letter. */
 
 /** Seconds as `0.4s`, `12s`, `3m05s`, `2h07m` or `3d04h`. */
 export function formatSeconds(seconds: number): string {
@@ -40,4 +40,9 @@ function scaled(value: number, base: number, units: readonly string[]): string {
   const exponent = Math.min(units.length - 1, value < 1 ? 0 : Math.floor(Math.log(value) / Math.log(base) + 1e-9))
   const size = value / base ** exponent
   return `${exponent > 0 && size < 9.95 ? size.toFixed(1) : size.toFixed(0)}${units[exponent]}`
+}
+
+/** The text with its first letter large. */
+export function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1)
 }

@@ -2,6 +2,7 @@
 
 import { Command as CommanderCommand, CommanderError, Option as CommanderOption } from 'commander'
 import { Interrupted, UsageError } from '../base/errors.ts'
+import { capital } from '../base/format.ts'
 import type { Job } from '../base/progress.ts'
 import type { Command, Context, Outcome } from './command.ts'
 import { commonOptions } from './command.ts'
@@ -211,8 +212,4 @@ function hasColours({ out, env }: Surroundings): boolean {
 
 function quoted(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
-}
-
-function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1)
 }

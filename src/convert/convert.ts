@@ -51,8 +51,10 @@ export interface Conversion {
   readonly curves: readonly StageCurve[]
 }
 
-/** The name of a map's rows: all Hedgehog variants are `hedgehog`. */
+/** The name of the converted model's rows: all Hedgehog variants are `hedgehog`, other kinds than linear their kind. */
 export function rowName(map: string): string {
+  const { kind } = planNamed(map)
+  if (kind !== 'linear') return kind
   return map.startsWith('hedgehog') ? 'hedgehog' : map
 }
 
@@ -94,7 +96,9 @@ export async function* convert(job: ConvertJob): Job<Conversion> {
   async function* note(name: string, model: Model, seconds: number, stream?: FidelityOptions['stream']): Job<void> {
     const score = yield* scored(job, name, model)
     const ids = fidelityIds(job)
-    const heads = stream ? await fidelity(job.device, teacher, model, ids, { stream }) : undefined
+    // Without attention there are no weights to compare.
+    const weighs = model.config.attention.every(({ kind }) => kind !== 'none')
+    const heads = stream && weighs ? await fidelity(job.device, teacher, model, ids, { stream }) : undefined
     entries.push({ name, model, score, seconds, ...(heads && { heads }) })
   }
 

@@ -43,6 +43,7 @@ export async function reportOf(
       length: job.finetune.length,
     },
     rows: conversion.entries.map(rowOf),
+    converted: rowName(job.map),
     curves: conversion.curves,
     heads: conversion.entries.flatMap(headScores),
     maps: await attentionMaps(job, conversion, chosen, decode),

@@ -178,6 +178,8 @@ async function conversionCases(setup: Setup, data: 'wikitext' | 'packaged'): Pro
   const job = stageJob(setup, encoded(text, tokenizer))
   const measured = async function* (name: string, model: Model): Job<CaseResult> {
     const { perplexity } = yield* scored(job, name, model)
+    // Without attention there are no weights to compare.
+    if (name === 'none') return { values: { perplexity } }
     const ids = [...heldOut(job.testTokens, { length: job.finetune.length, batch: 2 })].slice(0, 4)
     const heads = await fidelity(
       job.device,

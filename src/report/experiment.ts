@@ -2,9 +2,9 @@
 
 import { formatSeconds } from '../base/format.ts'
 import type { Column, ExperimentResult, PublishedRow } from './experimentTypes.ts'
-import { figure, section, wide } from './markup.ts'
+import { figure, page, section, wide } from './markup.ts'
 import { lineChart } from './plots.ts'
-import { hueCount, styles } from './styles.ts'
+import { hueCount } from './styles.ts'
 import { decimals } from './summary.ts'
 import { escapeText } from './svg.ts'
 
@@ -101,21 +101,7 @@ ${lines.map((line) => `<tr><th scope="row">${escapeText(line.name)}${note(line.n
       `<dl class="facts"><dt>Command</dt><dd><code>${escapeText(command)}</code></dd>${settings.join('')}</dl>`,
     ),
   ]
-  return `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8"/>
-<meta name="viewport" content="width=device-width, initial-scale=1"/>
-<title>${escapeText(result.title)}</title>
-<style>${styles}</style>
-</head>
-<body>
-<main>
-${sections.filter(Boolean).join('\n')}
-</main>
-</body>
-</html>
-`
+  return page(result.title, sections)
 }
 
 function charts({ rows }: ExperimentResult): string {

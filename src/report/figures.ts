@@ -1,7 +1,8 @@
 /** The sections of a report that are charts; each is empty where the report has nothing to draw. */
 
+import { capital } from '../base/format.ts'
 import { heatMap } from './heatmap.ts'
-import { capital, figure, key, section, wide } from './markup.ts'
+import { figure, key, section, wide } from './markup.ts'
 import type { Series } from './plots.ts'
 import { groupedBars, lineChart, scatterChart } from './plots.ts'
 import { hueCount } from './styles.ts'

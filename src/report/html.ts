@@ -1,9 +1,9 @@
 /** A report as one page of HTML that needs nothing else: no script, no font, no request. */
 
-import { formatBytes, formatCount, formatSeconds } from '../base/format.ts'
+import { capital, formatBytes, formatCount, formatSeconds } from '../base/format.ts'
 import { curvesSection, headsSection, mapsSection, weightsSection } from './figures.ts'
 import { page, section } from './markup.ts'
-import { decimals, gap, gapClosed, headline, percent, rowOf, teacherOf } from './summary.ts'
+import { decimals, gap, gapClosed, headline, percent, studentOf, teacherOf } from './summary.ts'
 import { escapeText } from './svg.ts'
 import type { Report, Row } from './types.ts'
 
@@ -11,7 +11,7 @@ import type { Report, Row } from './types.ts'
 export function reportHtml(report: Report): string {
   const sections = [
     header(report),
-    rowsSection(report.rows),
+    rowsSection(report),
     curvesSection(report),
     mapsSection(report.maps),
     headsSection(report),
@@ -30,7 +30,7 @@ function header(report: Report): string {
       teacherOf(report)?.name === 'teacher' ? 'Teacher' : 'Teacher, finetuned',
       decimals(teacherOf(report)?.perplexity, 2),
     ],
-    ['Hedgehog', decimals(rowOf(report, 'hedgehog')?.perplexity, 2)],
+    [capital(report.converted ?? 'hedgehog'), decimals(studentOf(report)?.perplexity, 2)],
     ['Gap to the teacher', percent(gap(report))],
     ['Gap closed from untrained', percent(gapClosed(report))],
   ] as const
@@ -52,12 +52,12 @@ const columns: readonly { readonly title: string; cell(row: Row): string }[] = [
   { title: 'Time', cell: (row) => formatSeconds(row.seconds) },
 ]
 
-function rowsSection(rows: readonly Row[]): string {
+function rowsSection({ rows, converted = 'hedgehog' }: Report): string {
   const head = columns.map(({ title }) => `<th scope="col">${title}</th>`).join('')
   const line = (row: Row) => {
     const note = row.note ? `<span class="note">${escapeText(row.note)}</span>` : ''
     const cells = columns.map(({ cell }) => `<td>${cell(row)}</td>`).join('')
-    const chosen = row.name === 'hedgehog' ? ' class="chosen"' : ''
+    const chosen = row.name === converted ? ' class="chosen"' : ''
     return `<tr${chosen}><th scope="row">${escapeText(row.name)}${note}</th>${cells}</tr>`
   }
   return section(

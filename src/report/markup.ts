@@ -42,8 +42,3 @@ export function key(most: string): string {
 export function wide(figures: readonly string[]): string {
   return `<div class="wide">${figures.join('')}</div>`
 }
-
-/** The text with its first letter large. */
-export function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1)
-}

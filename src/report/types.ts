@@ -15,6 +15,8 @@ export interface Report {
   readonly model: ReportModel
   readonly data: ReportData
   readonly rows: readonly Row[]
+  /** The name of the row of the model that was written. Default `hedgehog`. */
+  readonly converted?: string
   readonly curves: readonly Curve[]
   readonly heads: readonly HeadScore[]
   readonly maps: readonly AttentionMap[]

@@ -2,7 +2,7 @@
 
 import type { HybridPart } from '../attention/kinds/hybrid.ts'
 import { isMapPath } from '../attention/mapParams.ts'
-import { isDistilled, planNamed } from '../attention/plan.ts'
+import { attentionOf, isDistilled, planFor, planNamed } from '../attention/plan.ts'
 import type { NDArray } from '../base/array.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
@@ -135,7 +135,7 @@ export function comparedMaps({ map, compare }: Pick<ConvertJob, 'map' | 'compare
 
 /**
  * Finds what would else fail only after minutes of work.
- * @throws RangeError for too little text, or a teacher that is linear already.
+ * @throws RangeError for too little text, a teacher that is linear already, or an attention with too few positions.
  */
 export function checkJob(job: ConvertJob): void {
   // A window that is no shorter than the text hides nothing.
@@ -145,6 +145,12 @@ export function checkJob(job: ConvertJob): void {
   )
   if (layer >= 0)
     throw new RangeError(`convert: layer ${layer} of the model is not softmax attention; want a Transformer`)
+  const longest = Math.max(job.distill.length, job.finetune.length)
+  for (const name of [job.map, ...comparedMaps(job)]) {
+    const { positions = longest } = attentionOf(planFor(planNamed(name), job.teacher.config.maxLength))
+    if (positions < longest)
+      throw new RangeError(`convert: ${name} has ${positions} positions, want at least the length of ${longest} tokens`)
+  }
   const parts = [
     ['training', () => batches(job.trainTokens, job.finetune)],
     ['validation', () => heldOut(job.validationTokens, job.finetune)],

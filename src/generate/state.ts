@@ -278,7 +278,7 @@ function checkIds({ vocab }: ModelConfig, { positions }: State, ids: NDArray, li
   if (most + length > limit) {
     throw new RangeError(
       `advance: got ${length} tokens after ${most}, want at most ${limit} positions in all, which the model has ` +
-        'embeddings for; go on from a shorter text',
+        'embeddings or features for; go on from a shorter text',
     )
   }
   const wrong = ids.data.find((id) => id < 0 || id >= vocab)

@@ -193,6 +193,11 @@ describe('a conversion that cannot be', () => {
       { teacher: linearize(teacher, 'elu', random(0)) },
       /^convert: layer 0 of the model is not softmax/,
     ],
+    [
+      'a map with too few positions',
+      { compare: ['cosformer:2'] },
+      /^convert: cosformer:2 has 2 positions, want at least/,
+    ],
   ]
   for (const [what, changes, message] of refused) {
     it(`ends before it begins: ${what}`, async () => {

@@ -8,6 +8,7 @@ import {
   evalOptions,
   experimentListOptions,
   experimentRunOptions,
+  finetuneOptions,
   generateOptions,
   inspectOptions,
   trainOptions,
@@ -36,6 +37,18 @@ export const commands: readonly Command[] = [
     arguments: {},
     options: trainOptions,
     load: () => import('./commands/train.ts'),
+  }),
+  command({
+    name: 'finetune',
+    summary: 'train a model further on text, conversations or labelled texts',
+    examples: [
+      'finetune models/tiny --data corpus.txt --out tuned',
+      'finetune smollm2 --data chats.jsonl --lora rank=8,alpha=16,targets=q_proj,v_proj --out tuned',
+      'finetune models/tiny --data reviews.csv --label stars --out classifier',
+    ],
+    arguments: { model },
+    options: finetuneOptions,
+    load: () => import('./commands/finetune.ts'),
   }),
   command({
     name: 'eval',

@@ -3,7 +3,7 @@
 import { propertyNames } from '../evaluate/propertyNames.ts'
 import { schedules } from '../train/schedules.ts'
 import { flag, many, option, required, withDefault } from './options.ts'
-import { anyText, day, integer, listOf, number, oneOf, path, settings } from './readers.ts'
+import { anyText, day, integer, listOf, loraSettings, number, oneOf, path, settings } from './readers.ts'
 
 const whole = integer(1)
 const rate = number({ above: 0 })
@@ -13,6 +13,12 @@ const validation = option('FILE', path, 'held-out text to choose the best step b
 const test = option('FILE', path, 'held-out text for the scores in the report; else a part of --data')
 const length = option('N', whole, 'tokens in a sequence (256, or what the model can)')
 const batch = option('N', whole, 'sequences in a batch')
+
+const lora = option(
+  'SETTINGS',
+  loraSettings,
+  'finetune an adapter, merged at the end: rank=8,alpha=16,targets=q_proj,v_proj',
+)
 
 /** Options of `hedgehog convert`. */
 export const convertOptions = {
@@ -34,6 +40,7 @@ export const convertOptions = {
   ),
   finetuneSteps: option('N', integer(0), 'steps in which all weights learn (60)'),
   finetuneLr: option('X', rate, 'learning rate of finetuning (1e-4)'),
+  lora,
   device,
   resume: flag('go on from the checkpoint in --out'),
 }
@@ -60,6 +67,35 @@ export const trainOptions = {
   batch,
   accumulate: option('N', whole, 'batches whose gradients make one step'),
   lr: option('X', rate, 'the highest learning rate'),
+  schedule: option('NAME', oneOf(...keys(schedules)), `how the learning rate moves: ${keys(schedules).join(', ')}`),
+  warmup: option('N', integer(0), 'steps in which the learning rate rises'),
+  decay: option('X', number({ from: 0 }), 'weight decay'),
+  clip: option('X', rate, 'the largest norm of the gradient'),
+  dropout: option('X', number({ from: 0, below: 1 }), 'the share of activations that are dropped'),
+  checkpointEvery: option('N', whole, 'steps between checkpoints'),
+  evalEvery: option('N', whole, 'steps between evaluations'),
+  device,
+  resume: flag('go on from the checkpoint in --out'),
+}
+
+/** Options of `hedgehog finetune`. */
+export const finetuneOptions = {
+  data: required(many(option('FILE', path, 'text; conversations as .jsonl; labelled texts as .csv, .tsv or .jsonl'))),
+  validation: option('FILE', path, 'held-out data of the same kind, measured during training'),
+  lora,
+  keepAdapter: flag('leave the adapter beside the weights instead of merging it'),
+  text: option('NAME', anyText, 'the column of texts in a table (text)'),
+  pair: option('NAME', anyText, 'the column of second texts, where there are pairs'),
+  label: option('NAME', anyText, 'the column of labels (label)'),
+  answers: option('WHICH', oneOf('all', 'last'), 'learn all answers of a conversation, or the last (all)'),
+  out: required(option('DIR', path, 'where the model and its checkpoints are written')),
+  force: flag('write into a folder that is not empty'),
+  steps: option('N', whole, 'steps to train (100)'),
+  minutes: option('X', rate, 'stop after this time, whatever --steps says'),
+  length,
+  batch,
+  accumulate: option('N', whole, 'batches whose gradients make one step'),
+  lr: option('X', rate, 'the highest learning rate (5e-5, with --lora 2e-4)'),
   schedule: option('NAME', oneOf(...keys(schedules)), `how the learning rate moves: ${keys(schedules).join(', ')}`),
   warmup: option('N', integer(0), 'steps in which the learning rate rises'),
   decay: option('X', number({ from: 0 }), 'weight decay'),

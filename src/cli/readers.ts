@@ -1,5 +1,7 @@
 /** Readers of option values: each turns text into a value and says in words what it wants, so that an error can. */
 
+import type { LoraOptions } from '../train/lora.ts'
+
 /** Reads one option value; `read` answers undefined for a text it does not take. */
 export interface Reader<T> {
   /** What is wanted, in words that follow "want", e.g. `a whole number of at least 1`. */
@@ -73,6 +75,31 @@ export const settings: Reader<Readonly<Record<string, number>>> = {
     return fits ? Object.fromEntries(read) : undefined
   },
 }
+
+/** A LoRA adapter: `rank=8,alpha=16,dropout=0.05,targets=q_proj,v_proj,rslora`; `targets=all-linear` for all layers. */
+export const loraSettings: Reader<LoraOptions> = {
+  want: 'rank=N, alpha=X, dropout=X, targets=NAME,… and rslora, as many as wanted, with commas between them',
+  read(text) {
+    const found: { [name: string]: number | boolean | string[] } = {}
+    for (const part of text.split(',').map((word) => word.trim())) {
+      const [name = '', value, ...more] = part.split('=')
+      const targets = found.targets as string[] | undefined
+      if (part === 'rslora') found.rankStabilized = true
+      else if (value === undefined && targets && part !== '') targets.push(part)
+      else if (name === 'targets' && value && !targets && more.length === 0) found.targets = [value]
+      else {
+        const number =
+          loraNumbers.includes(name) && !(name in found) && more.length === 0 ? decimal(value ?? '') : undefined
+        if (number === undefined) return undefined
+        found[name] = number
+      }
+    }
+    const { targets, ...rest } = found as { targets?: string[] } & LoraOptions
+    return { ...rest, ...(targets && { targets: `${targets}` === 'all-linear' ? 'all-linear' : targets }) }
+  },
+}
+
+const loraNumbers = ['rank', 'alpha', 'dropout']
 
 function decimal(text: string): number | undefined {
   return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? onlyIf(Number(text), Number.isFinite) : undefined

@@ -4,11 +4,13 @@ import type { DistillLoss } from '../attention/distillation.ts'
 import { isMapPath } from '../attention/mapParams.ts'
 import type { Params } from '../base/array.ts'
 import type { Job } from '../base/progress.ts'
+import { random } from '../base/random.ts'
 import { createForward } from '../execute/forward.ts'
 import { type Score, scoreJob } from '../execute/perplexity.ts'
 import { batches, heldOut } from '../io/batches.ts'
 import type { Model } from '../models/model.ts'
 import type { Device } from '../runtime/device.ts'
+import { adapterTrains, addLora, type LoraOptions, mergeLora } from '../train/lora.ts'
 import { type Recipe, stepOptions, trainOnText } from '../train/pretrain.ts'
 import { runStage, type StageHost } from '../train/stage.ts'
 import { type CurvePoint, train } from '../train/train.ts'
@@ -22,6 +24,8 @@ export interface StageJob extends StageHost {
   readonly testTokens: Int32Array
   readonly distill: Recipe & { readonly loss: DistillLoss }
   readonly finetune: Recipe
+  /** Finetuning learns an adapter, which is merged at its end, and maps. Default: all weights learn. */
+  readonly lora?: LoraOptions
   readonly seed: number
 }
 
@@ -68,16 +72,21 @@ export async function* distilled(job: DistillJob, name: string, model: Model): J
   }
 }
 
-/** All weights learn to predict the next token. */
+/** All weights, or an adapter and the maps, learn to predict the next token. */
 export async function* finetuned(job: StageJob, name: string, model: Model): Job<Stage> {
   if (job.finetune.steps === 0) return idle(model)
   const { length, batch } = job.finetune
   const validationTokens = job.validationTokens.subarray(0, validationBatches * batch * length + 1)
-  const { device, trainTokens } = job
+  const { device, trainTokens, lora } = job
+  const learner = lora ? addLora(model, lora, random(job.seed).split('lora')) : model
   const { params, seconds, curve } = yield* runStage(job, name, 'finetune', (run) =>
-    trainOnText({ device, model, trainTokens, validationTokens, recipe: job.finetune }, run),
+    trainOnText(
+      { device, model: learner, trainTokens, validationTokens, recipe: job.finetune },
+      { ...run, ...(lora && { trains: adapterTrains(learner.config) }) },
+    ),
   )
-  return { model: { ...model, params }, seconds, curve }
+  const done = { ...learner, params }
+  return { model: lora ? await mergeLora(device, done) : done, seconds, curve }
 }
 
 /** The perplexity of a model on the test text. */

@@ -4,14 +4,14 @@ import type { Params } from '../base/array.ts'
 import type { Job } from '../base/progress.ts'
 import { createBackward } from '../execute/backward.ts'
 import { createForward } from '../execute/forward.ts'
+import { heldOutLoss } from '../execute/heldOut.ts'
 import type { Batch } from '../execute/objective.ts'
-import { perplexity } from '../execute/perplexity.ts'
 import { batches, heldOut } from '../io/batches.ts'
 import type { Model } from '../models/model.ts'
 import type { Device } from '../runtime/device.ts'
 import { type AdamWOptions, adamw } from './optimizers.ts'
 import type { ScheduleName, ScheduleOptions } from './schedules.ts'
-import { type Trained, type TrainOptions, train } from './train.ts'
+import { type BatchStream, type Trained, type TrainOptions, train } from './train.ts'
 
 /** How a model learns from text; what is left out has the default that is given. */
 export interface Recipe {
@@ -55,27 +55,46 @@ export type RunOptions = Pick<
   'phase' | 'clock' | 'signal' | 'checkpoint' | 'resume' | 'maxSeconds' | 'trains'
 >
 
+/** What a model learns from batches of any kind that its task has a loss for. */
+export interface BatchTask {
+  readonly device: Device
+  readonly model: Model
+  readonly batches: BatchStream
+  /** What is validated on; without it nothing is. */
+  readonly heldOut?: readonly Batch[]
+  readonly recipe: Recipe
+}
+
+/**
+ * Trains a model on batches, with a recipe.
+ * @throws what {@link train} throws.
+ */
+export async function* trainOnBatches({ device, model, recipe, ...data }: BatchTask, run: RunOptions): Job<Trained> {
+  const { config, params } = model
+  const objective = createBackward(device, config, { dropout: recipe.dropout ?? 0 })
+  const forward = createForward(device, config)
+  const loss = (current: Params) => heldOutLoss(forward, config, current, data.heldOut!)
+  try {
+    return yield* train(objective, params, {
+      ...run,
+      ...stepOptions(recipe),
+      batches: data.batches,
+      ...(data.heldOut && { validate: { every: recipe.validateEvery ?? recipe.steps, loss } }),
+    })
+  } finally {
+    await objective.dispose()
+    await forward.dispose()
+  }
+}
+
 /**
  * Trains a model to predict the next token.
  * @throws RangeError when there is too little text; what {@link train} throws.
  */
-export async function* trainOnText(task: TextTask, run: RunOptions): Job<Trained> {
-  const { device, model, recipe } = task
-  const objective = createBackward(device, model.config, { dropout: recipe.dropout ?? 0 })
-  const validation = validator(task)
-  try {
-    return yield* train(objective, model.params, {
-      ...run,
-      ...stepOptions(recipe),
-      batches: batches(task.trainTokens, recipe),
-      ...(validation && {
-        validate: { every: recipe.validateEvery ?? recipe.steps, loss: validation.loss },
-      }),
-    })
-  } finally {
-    await objective.dispose()
-    await validation?.dispose()
-  }
+export function trainOnText({ trainTokens, validationTokens, ...task }: TextTask, run: RunOptions): Job<Trained> {
+  const { recipe } = task
+  const held = validationTokens && [...heldOut(validationTokens.subarray(0, validatedTokens), recipe)]
+  return trainOnBatches({ ...task, batches: batches(trainTokens, recipe), ...(held && { heldOut: held }) }, run)
 }
 
 /** The options of {@link train} that a recipe sets. */
@@ -101,17 +120,4 @@ export function fingerprintOf({
 }: Pick<TextTask, 'model' | 'recipe' | 'trainTokens'>): string {
   const { json: _, ...config } = model.config
   return JSON.stringify({ config, recipe, tokens: trainTokens.length })
-}
-
-/** Measures the mean loss on held-out tokens, in blocks of the recipe's shape. */
-function validator({ device, model, validationTokens, recipe }: TextTask) {
-  if (!validationTokens) return undefined
-  const forward = createForward(device, model.config)
-  const blocks: readonly Batch[] = [...heldOut(validationTokens.subarray(0, validatedTokens), recipe)]
-  return {
-    async loss(params: Params) {
-      return (await perplexity(forward, params, blocks)).loss
-    },
-    dispose: forward.dispose,
-  }
 }

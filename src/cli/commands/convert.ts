@@ -103,6 +103,7 @@ async function jobOf(context: Context, options: Options, teacher: Model, tokeniz
       scheduleOptions: { warmup: Math.ceil(finetuneSteps / 10) },
       validateEvery: Math.ceil(finetuneSteps / 5),
     },
+    ...(options.lora && { lora: options.lora }),
     fidelityBatches: 4,
     seed,
     clock,
@@ -145,9 +146,9 @@ async function openStore(sink: Sink, out: string, fingerprint: string, resume: b
 }
 
 /** What makes two conversions the same job, as text. */
-function fingerprintOf({ teacher, map, distill, finetune, trainTokens, seed }: ConvertJob): string {
+function fingerprintOf({ teacher, map, distill, finetune, lora, trainTokens, seed }: ConvertJob): string {
   const { json: _, ...config } = teacher.config
-  return JSON.stringify({ config, map, distill, finetune, tokens: trainTokens.length, seed })
+  return JSON.stringify({ config, map, distill, finetune, lora, tokens: trainTokens.length, seed })
 }
 
 async function writeReport(sink: Sink, report: Report): Promise<void> {

@@ -1,7 +1,7 @@
 /** `hedgehog train`: a model from scratch on text files. */
 
-import { basename, dirname, join } from 'node:path'
-import { Interrupted, UsageError } from '../../base/errors.ts'
+import { basename, dirname } from 'node:path'
+import { UsageError } from '../../base/errors.ts'
 import { formatSeconds } from '../../base/format.ts'
 import { random } from '../../base/random.ts'
 import { encodeDocuments } from '../../io/batches.ts'
@@ -13,22 +13,18 @@ import type { ModelConfig } from '../../models/model.ts'
 import { countParams } from '../../nn/params.ts'
 import { openDevice } from '../../node/device.ts'
 import { folderSource } from '../../node/files.ts'
-import { resumeFrom, saveCheckpoint } from '../../train/checkpoint.ts'
 import { fingerprintOf, type Recipe, trainOnText } from '../../train/pretrain.ts'
 import type { Run } from '../command.ts'
-import { clock, makeFolder, openOutput, readTexts, writeTogether } from '../inputs.ts'
+import { readTexts, writeTogether } from '../inputs.ts'
 import type { Values } from '../options.ts'
 import type { trainOptions } from '../optionTables.ts'
+import { openTraining, runTraining } from '../training.ts'
 
 type Options = Values<typeof trainOptions>
 
-const checkpointFile = 'checkpoint.safetensors'
-const ownFiles = [checkpointFile, 'tokenizer.json', 'training.json', 'model.safetensors', 'config.json']
-
 export const run: Run<typeof trainOptions> = async (context, _args, options) => {
   const { out } = options
-  if (options.resume) await checkResumable(out)
-  const sink = await openOutput(out, { replace: options.force, own: options.resume ? ownFiles : [] })
+  const sink = await openTraining(options)
   const texts = await readTexts(options.data)
   const heldOutTexts = options.validation ? await readTexts([options.validation]) : []
   const tokenizer = await openTokenizer(options, texts)
@@ -42,28 +38,9 @@ export const run: Run<typeof trainOptions> = async (context, _args, options) => 
     trainTokens: encodeDocuments(tokenizer, texts),
     ...(heldOutTexts.length && { validationTokens: encodeDocuments(tokenizer, heldOutTexts) }),
   }
-  const fingerprint = fingerprintOf(task)
-  const resume = options.resume ? await resumeFrom(folderSource(out), checkpointFile, fingerprint) : undefined
-  await makeFolder(out)
-  const trained = await context
-    .run(
-      trainOnText(task, {
-        phase: 'train',
-        clock,
-        signal: context.signal,
-        ...(resume && { resume }),
-        ...(options.minutes !== undefined && { maxSeconds: options.minutes * 60 }),
-        checkpoint: {
-          every: options.checkpointEvery ?? 200,
-          save: (state) => saveCheckpoint(sink, checkpointFile, state, fingerprint),
-        },
-      }),
-    )
-    .catch((error: unknown) => {
-      if (!(error instanceof Interrupted)) throw error
-      const again = options.resume ? context.commandLine : `${context.commandLine} --resume`
-      throw new Interrupted(`${error.message}; saved in ${join(out, checkpointFile)}; go on with: ${again}`)
-    })
+  const trained = await runTraining(context, sink, options, fingerprintOf(task), (run) =>
+    trainOnText(task, { ...run, phase: 'train' }),
+  )
   const last = trained.curve.at(-1)
   const value = {
     out,
@@ -81,14 +58,6 @@ export const run: Run<typeof trainOptions> = async (context, _args, options) => 
   })
   const held = last?.validationLoss === undefined ? '' : `, held-out loss ${last.validationLoss.toFixed(4)}`
   return { value, text: `${out}: ${trained.step} steps in ${formatSeconds(trained.seconds)}${held}` }
-}
-
-async function checkResumable(out: string): Promise<void> {
-  const files = await folderSource(out)
-    .list()
-    .catch((): readonly string[] => [])
-  if (files.includes(checkpointFile)) return
-  throw new UsageError(`--resume: ${out} has no ${checkpointFile} to go on from; leave out --resume to begin`)
 }
 
 /** The tokenizer that is given, else one of the text: learning it again for --resume gives the same. */

@@ -81,6 +81,9 @@ async function readHeader(source: Source, path: string, where: string, size: num
 
 const magic = 0x46554747
 
+/** The most tensors, and the most keys of metadata; the largest models have some thousands. */
+const mostEntries = 2 ** 17
+
 /** @param most bytes that the header can have */
 function parseHeader(where: string, input: Cursor, size: number, most: number): Header {
   if (size < 4 || input.uint32() !== magic) throw new Error(`${where}: is no GGUF file`)
@@ -89,8 +92,8 @@ function parseHeader(where: string, input: Cursor, size: number, most: number): 
     const hint = version % 2 ** 16 === 0 ? '; it is big-endian' : ''
     throw new Error(`${where}: got GGUF version ${version}, want 2 or 3${hint}`)
   }
-  const tensorCount = checkCount(where, 'tensors', input.uint64(), 24, most)
-  const pairCount = checkCount(where, 'keys', input.uint64(), 13, most)
+  const tensorCount = checkCount(where, 'tensors', input.uint64(), 24, Math.min(most, 24 * mostEntries))
+  const pairCount = checkCount(where, 'keys', input.uint64(), 13, Math.min(most, 13 * mostEntries))
   const metadata = new Map<string, GgufValue>()
   for (let i = 0; i < pairCount; i++) {
     const key = checkName(where, input.text(input.uint64()))
@@ -110,7 +113,7 @@ function parseHeader(where: string, input: Cursor, size: number, most: number): 
 function checkCount(where: string, what: string, count: number, bytes: number, most: number): number {
   if (count * bytes <= most) return count
   throw new Error(
-    `${where}: got ${count} ${what}, more than a header of ${most} bytes can hold; it is cut off or damaged`,
+    `${where}: got ${count} ${what}, more than ${most} bytes of a header can hold; it is cut off or damaged`,
   )
 }
 

@@ -30,7 +30,7 @@ export function parseJson(where: string, bytes: Uint8Array, limits: JsonLimits =
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (error) {
-    const reason = (error as Error).message.split('\n')[0]
+    const reason = (error as Error).message.replace(/\p{Cc}/gu, ' ').slice(0, 200)
     throw new Error(`${where}: is not JSON: ${reason}`, { cause: error })
   }
   if (unique && countKeys(value) !== keys) throw new Error(`${where}: an object has the same key twice`)

@@ -65,12 +65,15 @@ interface Machine {
   mark(): void
   /** All values from the last mark on. */
   popMarked(): Pickled[]
+  /** Counts what is made of few bytes and takes many. */
+  spend(cost: number): void
   fail(what: string): never
 }
 
 function newMachine(where: string, bytes: Uint8Array, options: PickleOptions): Machine {
   const stack: Pickled[] = []
   const marks: number[] = []
+  let budget = mostCost
   const machine: Machine = {
     input: cursor(where, bytes),
     options,
@@ -81,6 +84,10 @@ function newMachine(where: string, bytes: Uint8Array, options: PickleOptions): M
     top: () => (stack.length > 0 ? stack.at(-1)! : machine.fail('looks at an empty stack')),
     mark: () => void marks.push(stack.length),
     popMarked: () => stack.splice(marks.pop() ?? machine.fail('wants a mark')),
+    spend: (cost) => {
+      budget -= cost
+      if (budget < 0) machine.fail('makes more values than any checkpoint has')
+    },
     fail: (what) => {
       throw new Error(`${where}: at byte ${machine.step}: the pickle ${what}`)
     },
@@ -92,14 +99,24 @@ type Opcode = (machine: Machine) => void
 
 const stop = 0x2e
 
+/** Lists and what is put aside cost 1, dictionaries as much as they take more. */
+const mostCost = 2 ** 22
+const mapCost = 8
+
 const value =
   (made: (input: Cursor) => Pickled): Opcode =>
   (machine) =>
     machine.push(made(machine.input))
 
+const newList: Opcode = (machine) => {
+  machine.spend(1)
+  machine.push([])
+}
+
 const tuple =
   (size: number): Opcode =>
   (machine) => {
+    machine.spend(1)
     const items = Array.from({ length: size }, machine.pop)
     machine.push(items.reverse())
   }
@@ -113,8 +130,10 @@ const recall =
 
 const putAside =
   (index: (machine: Machine) => number): Opcode =>
-  (machine) =>
-    void machine.memo.set(index(machine), machine.top())
+  (machine) => {
+    machine.spend(1)
+    machine.memo.set(index(machine), machine.top())
+  }
 
 /** The opcodes that are read, by byte: those that pickles of protocol 2 to 5 with plain values and calls consist of. */
 const opcodes: Readonly<Record<number, Opcode>> = {
@@ -144,13 +163,19 @@ const opcodes: Readonly<Record<number, Opcode>> = {
   67: value((input) => input.bytes(input.uint8())),
   142: value((input) => input.bytes(input.uint64())),
   // Empty tuple, list and dictionary; tuples of one, two, three and all that is marked.
-  41: value(() => []),
-  93: value(() => []),
-  125: value(() => new Map()),
+  41: newList,
+  93: newList,
+  125: (machine) => {
+    machine.spend(mapCost)
+    machine.push(new Map())
+  },
   133: tuple(1),
   134: tuple(2),
   135: tuple(3),
-  116: (machine) => machine.push(machine.popMarked()),
+  116: (machine) => {
+    machine.spend(1)
+    machine.push(machine.popMarked())
+  },
   // Mark; a e append, s u set items; 0 1 2 pop, pop to the mark, duplicate.
   40: (machine) => machine.mark(),
   97: (machine) => append(machine, [machine.pop()]),
@@ -244,6 +269,7 @@ function named({ options: { names }, fail }: Machine, module: Pickled, name: Pic
 function called(machine: Machine, callee: Pickled, args: Pickled): Pickled {
   if (!isFunction(callee)) return machine.fail('calls what is no function')
   if (!Array.isArray(args)) return machine.fail('calls without a list of arguments')
+  machine.spend(mapCost)
   return guarded(machine, () => callee.call(args))
 }
 

@@ -3,6 +3,7 @@
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { wordPattern } from './byteLevel.ts'
 import type { Source } from './files.ts'
+import { isObject, parseJson, readWhole, show } from './json.ts'
 
 /** A tokenizer. No special token is added to a text; those written in it, such as `<|endoftext|>`, are one id each. */
 export interface Tokenizer {
@@ -26,15 +27,8 @@ const endTokens = ['<|endoftext|>', '<|end_of_text|>', '</s>', '<eos>', '[SEP]']
  * @throws Error with one line that names the file when it is missing or is not a tokenizer.
  */
 export async function loadTokenizer(source: Source): Promise<Tokenizer> {
-  const text = new TextDecoder().decode(await source.read('tokenizer.json'))
   const where = `${source.name}/tokenizer.json`
-  let json: unknown
-  try {
-    json = JSON.parse(text)
-  } catch {
-    throw new Error(`${where}: is not JSON, want a Hugging Face tokenizer`)
-  }
-  return tokenizerFrom(json, where)
+  return tokenizerFrom(parseJson(where, await readWhole(source, 'tokenizer.json')), where)
 }
 
 /**
@@ -85,6 +79,26 @@ interface AddedToken {
   readonly [flag: string]: unknown
 }
 
+const mostIds = 2 ** 24
+
+const isId = (id: unknown): boolean => Number.isInteger(id) && Number(id) >= 0 && Number(id) < mostIds
+
+/** What is wrong with the merges of a BPE model, if anything: each joins two tokens of the vocabulary to a third. */
+function badMerge({ merges, vocab, continuing_subword_prefix: prefix }: Record<string, unknown>): string | undefined {
+  if (!Array.isArray(merges)) return 'no list'
+  const isKnown = (token: string) => Object.hasOwn(vocab as object, token)
+  const skipped = typeof prefix === 'string' ? prefix.length : 0
+  for (const merge of merges) {
+    const pair: unknown = typeof merge === 'string' ? merge.split(' ') : merge
+    const isPair = Array.isArray(pair) && pair.length === 2 && pair.every((part) => typeof part === 'string')
+    if (!isPair) return `${show(merge)}, which is no pair`
+    const [left, right] = pair as [string, string]
+    if (![left, right, left + right.slice(skipped)].every(isKnown))
+      return `${show(merge)}, which is not of the vocabulary`
+  }
+  return undefined
+}
+
 const models: readonly unknown[] = ['BPE', 'Unigram', 'WordPiece']
 
 function checked(json: unknown, where: string): Parts {
@@ -95,18 +109,16 @@ function checked(json: unknown, where: string): Parts {
   if (model.type !== undefined && !models.includes(model.type)) throw wrong(`has model.type ${String(model.type)}`)
   if (Object.keys(model.vocab).length === 0) throw wrong('has an empty model.vocab')
   const ids = Array.isArray(model.vocab) ? [] : Object.values(model.vocab)
-  if (!ids.every((id) => Number.isInteger(id) && Number(id) >= 0 && Number(id) < 2 ** 24)) {
-    throw wrong('has an id in model.vocab that is no integer in [0, 16777216)')
-  }
+  if (!ids.every(isId)) throw wrong(`has an id in model.vocab that is no integer in [0, ${mostIds})`)
+  const isScored = (entry: unknown) => Array.isArray(entry) && typeof entry[0] === 'string' && Number.isFinite(entry[1])
+  if (Array.isArray(model.vocab) && !model.vocab.every(isScored)) throw wrong('has a bad entry in model.vocab')
+  const merge = model.type === 'BPE' || model.merges !== undefined ? badMerge(model) : undefined
+  if (merge) throw wrong(`has ${merge} in model.merges`)
   const isToken = (token: unknown) =>
-    isObject(token) && typeof token.content === 'string' && token.content !== '' && Number.isInteger(token.id)
+    isObject(token) && typeof token.content === 'string' && token.content !== '' && isId(token.id)
   if (!Array.isArray(added) || !added.every(isToken)) throw wrong('has a bad list added_tokens')
   const none = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null }
   return { ...none, ...json, model: model as Parts['model'] & object, added_tokens: added as AddedToken[] }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function checkedIds(ids: readonly (number | undefined)[], where: string): number[] {

@@ -10,7 +10,7 @@ import { isTensor, type TorchTensor, torchNames, torchStorage } from './torchPic
 import { openZip, type ZipMember } from './zip.ts'
 
 /** The largest description of tensors that is read, in bytes; real ones have some 200 bytes a tensor. */
-const pickleLimit = 2 ** 26
+const pickleLimit = 2 ** 25
 
 /** The most bytes of a compressed storage; PyTorch itself does not compress. */
 const inflatedLimit = 2 ** 32

@@ -3,6 +3,7 @@
 import type { ReadRange } from './encodings.ts'
 import type { Source } from './files.ts'
 import { inflateRange } from './inflate.ts'
+import { checkName } from './names.ts'
 
 /** A file inside an archive. */
 export interface ZipMember {
@@ -16,7 +17,7 @@ export interface ZipMember {
 }
 
 /** The most bytes of a list of members; PyTorch's have about 100 bytes a tensor. */
-const directoryLimit = 2 ** 26
+const directoryLimit = 2 ** 24
 
 /** Deflate cannot make more of a byte (zlib's technical details). */
 const mostInflation = 1032
@@ -33,7 +34,7 @@ export async function openZip(source: Source, path: string): Promise<ReadonlyMap
   const bytes = await source.read(path, end.start, end.start + end.size)
   const entries = readDirectory(where, bytes, end)
   checkApart(where, entries, end.start)
-  return new Map(entries.map((entry) => [entry.name, member(source, path, where, entry)]))
+  return new Map(entries.map((entry) => [entry.name, member(source, path, where, entry, end.start)]))
 }
 
 interface Directory {
@@ -98,7 +99,7 @@ function readDirectory(where: string, bytes: Uint8Array, { count }: Directory): 
     const nameEnd = at + 46 + view.getUint16(at + 28, true)
     const extraEnd = nameEnd + view.getUint16(at + 30, true)
     if (extraEnd > view.byteLength) throw cut()
-    const name = new TextDecoder().decode(bytes.subarray(at + 46, nameEnd))
+    const name = checkName(where, new TextDecoder().decode(bytes.subarray(at + 46, nameEnd)))
     const sizes = [view.getUint32(at + 24, true), view.getUint32(at + 20, true), view.getUint32(at + 42, true)]
     const [size, packed, header] = widened(sizes, view, nameEnd, extraEnd) as [number, number, number]
     if (flags & 1) throw new Error(`${where}: ${name} is encrypted`)
@@ -136,22 +137,25 @@ function checkApart(where: string, entries: readonly Entry[], end: number): void
   }
 }
 
-function member(source: Source, path: string, where: string, entry: Entry): ZipMember {
+/** @param end where the list of members begins, and members have ended */
+function member(source: Source, path: string, where: string, entry: Entry, end: number): ZipMember {
   const { name, deflated, size, packed, header } = entry
   let data: Promise<number> | undefined
   const dataStart = async () => {
     const view = viewOf(await source.read(path, header, header + 30))
     if (view.getUint32(0, true) !== headerMark) throw new Error(`${where}: ${name} is not where the archive says`)
-    return header + 30 + view.getUint16(26, true) + view.getUint16(28, true)
+    const begin = header + 30 + view.getUint16(26, true) + view.getUint16(28, true)
+    if (begin + packed > end) throw new Error(`${where}: ${name} lies outside of the file; it is cut off or damaged`)
+    return begin
   }
-  const read: ReadRange = async (start, end) => {
-    if (!(start >= 0 && start <= end && end <= size))
-      throw new RangeError(`${where}: ${name}: got bytes [${start}, ${end}), want a range within [0, ${size})`)
+  const read: ReadRange = async (start, stop) => {
+    if (!(start >= 0 && start <= stop && stop <= size))
+      throw new RangeError(`${where}: ${name}: got bytes [${start}, ${stop}), want a range within [0, ${size})`)
     data ??= dataStart()
     const begin = await data
-    if (!deflated) return source.read(path, begin + start, begin + end)
+    if (!deflated) return source.read(path, begin + start, begin + stop)
     const packedBytes: ReadRange = (from, to) => source.read(path, begin + from, begin + to)
-    return inflateRange(`${where}: ${name}`, packedBytes, packed, start, end)
+    return inflateRange(`${where}: ${name}`, packedBytes, packed, start, stop)
   }
   return { name, size, deflated, read }
 }

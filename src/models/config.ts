@@ -1,5 +1,6 @@
 /** Reads keys of a config.json, with errors that name the key. */
 
+import { show } from '../io/json.ts'
 import type { Json } from './model.ts'
 
 /** More layers than any model has: a larger number would only fill the memory. */
@@ -22,7 +23,7 @@ export interface ConfigReader {
 /** @throws Error from each method: the key, what it holds and what is wanted. */
 export function configReader(family: string, json: Json): ConfigReader {
   const wrong = (key: string, want: string) =>
-    new Error(`config.json: ${key}: got ${JSON.stringify(json[key])}, want ${want} (${family})`)
+    new Error(`config.json: ${key}: got ${show(json[key])}, want ${want} (${family})`)
   const numeric = (key: string, fallback: number | undefined, fits: (n: number) => boolean, want: string) => {
     const value = json[key] ?? fallback
     if (typeof value === 'number' && fits(value)) return value

@@ -1,6 +1,6 @@
 /** Models as Hugging Face style folders: config.json, model.safetensors, tokenizer.json. */
 
-import type { FloatArray } from '../base/array.ts'
+import { type FloatArray, sizeOf } from '../base/array.ts'
 import { type Random, random } from '../base/random.ts'
 import { checkMemory, float32Bytes, openCheckpoint } from '../io/checkpoint.ts'
 import type { Sink, Source } from '../io/files.ts'
@@ -35,12 +35,15 @@ export async function loadModel(source: Source, options: LoadOptions = {}): Prom
   for (const name of checkpoint.names) {
     const inner = name.startsWith(family.checkpointPrefix) ? name.slice(family.checkpointPrefix.length) : name
     const path = family.renamed?.(inner) ?? inner
-    if (path in specs || !family.ignores(path)) stored.set(path, name)
+    if (!(path in specs) && family.ignores(path)) continue
+    if (stored.has(path)) throw new Error(`${source.name}: ${stored.get(path)} and ${name} are both named ${path}`)
+    stored.set(path, name)
   }
   const shapes = Object.fromEntries([...stored].map(([path, name]) => [path, { shape: checkpoint.shape(name) }]))
   const begun = choice ? newEnd(family, specs, shapes) : {}
   checkParams(source.name, config, { ...shapes, ...begun })
-  checkMemory(source.name, float32Bytes(checkpoint, [...stored.values()]), memory)
+  const newBytes = Object.values(begun).reduce((sum, { shape }) => sum + 4 * sizeOf(shape), 0)
+  checkMemory(source.name, float32Bytes(checkpoint, [...stored.values()]) + newBytes, memory)
   const params: Record<string, FloatArray> = initialise(begun, rng)
   for (const [path, name] of stored) {
     if (path in begun) continue

@@ -21,7 +21,7 @@ test('brackets and quotes inside of strings count for nothing', () => {
 })
 
 test('deep, long and large text is refused before it is parsed, quickly', () => {
-  const start = performance.now()
+  const start = process.cpuUsage()
   const deep = bytes('['.repeat(2 ** 22))
   assert.throws(() => parseJson('here', deep), { message: 'here: nests deeper than 64 levels of JSON' })
   assert.throws(
@@ -31,7 +31,7 @@ test('deep, long and large text is refused before it is parsed, quickly', () => 
   assert.throws(() => parseJson('here', deep, { bytes: 99 }), {
     message: 'here: got 4194304 bytes of JSON, want at most 99',
   })
-  assert.ok(performance.now() - start < 1000)
+  assert.ok(process.cpuUsage(start).user < 2e6)
 })
 
 test('what is no JSON or no UTF-8 is one line', () => {

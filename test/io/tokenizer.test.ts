@@ -156,6 +156,23 @@ test('a bad tokenizer.json is one clear line that names the file', async () => {
   }
 })
 
+test('merges that are no pairs of the vocabulary are named', () => {
+  const small = trainBpe(training.slice(0, 1), { vocabSize: 300 })
+  const bad: readonly [unknown, RegExp][] = [
+    ['no list', /has no list in model\.merges/],
+    [[7], /has 7, which is no pair in model\.merges/],
+    [['a b c'], /has "a b c", which is no pair/],
+    [[['a', 'b', 'c']], /has \["a","b","c"\], which is no pair/],
+    [[...small.model.merges, 'Q Q'], /has "Q Q", which is not of the vocabulary/],
+  ]
+  for (const [merges, message] of bad) {
+    assert.throws(() => tokenizerFrom({ ...small, model: { ...small.model, merges } }), message)
+  }
+  const pairs = small.model.merges.map((merge) => merge.split(' '))
+  const same = tokenizerFrom({ ...small, model: { ...small.model, merges: pairs } })
+  assert.deepEqual(same.encode(held), tokenizerFrom(small).encode(held))
+})
+
 test('a damaged part never gives anything but a working tokenizer or an Error', () => {
   const small = trainBpe(training.slice(0, 1), { vocabSize: 300 })
   const keys = [...Object.keys(small), ...Object.keys(small.model).map((key) => `model.${key}`)]

@@ -34,6 +34,39 @@ function sameParams(got: Params, want: Params): void {
 }
 
 describe('a model folder', () => {
+  it('is refused before a weight is read when it does not fit into memory, with both numbers', async () => {
+    const source = folderSource(fixture('gpt2-tiny'))
+    const { params } = await loadModel(source)
+    const needed = Object.values(params).reduce((sum, { data }) => sum + data.byteLength, 0)
+    await loadModel(source, { memory: needed })
+    let tensors = 0
+    const counted = {
+      ...source,
+      read: (...range: Parameters<typeof source.read>) => {
+        if (range[0] === 'model.safetensors') tensors++
+        return source.read(...range)
+      },
+    }
+    await assert.rejects(loadModel(counted, { memory: needed - 1 }), {
+      name: 'RangeError',
+      message: /gpt2-tiny: its weights take \d+ kB as float32, \d+ kB of memory are free; use a smaller model/,
+    })
+    assert.equal(tensors, 2, 'the length of the header, and the header')
+  })
+
+  it('with two tensors for one parameter is refused by both names', async () => {
+    const model = await loadModel(folderSource(fixture('gpt2-tiny')))
+    const folder = await saved(model, 'twice')
+    const { 'ln_f.bias': bias } = model.params
+    const named = Object.entries(model.params).map(([path, array]) => [`transformer.${path}`, array])
+    await writeSafetensors(folderSink(folder), 'model.safetensors', {
+      ...Object.fromEntries(named),
+      'ln_f.bias': bias!,
+    })
+    const message = /twice: (transformer\.)?ln_f\.bias and (transformer\.)?ln_f\.bias are both named ln_f\.bias$/
+    await assert.rejects(loadModel(folderSource(folder)), { message })
+  })
+
   for (const name of ['gpt2-tiny', 'bert-tiny', 'bert-tiny-classes', 'vit-tiny']) {
     it(`of transformers is written again as it was read: ${name}`, async () => {
       const model = await loadModel(folderSource(fixture(name)))

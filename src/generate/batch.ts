@@ -28,13 +28,13 @@ export interface BatchRequest extends WriterOptions {
 /** A token of the prompt from the second on, where asked for, or one that was written. */
 export interface BatchToken extends WrittenToken {
   readonly from: 'prompt' | 'written'
+  /** Tokens of the prompt that were known from earlier texts and not read again. */
+  readonly known: number
 }
 
 /** How a text ended. */
-export interface BatchResult {
+export interface BatchResult extends Pick<BatchToken, 'known'> {
   readonly ending: Ending
-  /** Tokens of the prompt that were known from earlier texts and not read again. */
-  readonly known: number
 }
 
 /** What a batch is doing. */
@@ -211,7 +211,7 @@ export function createBatch(generator: Generator, options: BatchOptions = {}): B
         if (token) {
           sequence.ids.push(token.id)
           totals.writtenTokens += 1
-          sequence.channel.push({ ...token, from: 'written' })
+          sequence.channel.push({ ...token, from: 'written', known: sequence.known })
         }
         if (!sequence.writer.ending()) continue
         const read = sequence.ids.length - (token ? 1 : 0)
@@ -226,7 +226,7 @@ export function createBatch(generator: Generator, options: BatchOptions = {}): B
 
   const pushScore = ({ prompt, channel, request }: Sequence, at: number, logits: Float32Array, sum: number) => {
     const { alternatives = 0 } = request
-    const token = { from: 'prompt', id: prompt[at]!, logProbability: logits[prompt[at]!]! - sum } as const
+    const token = { from: 'prompt', id: prompt[at]!, logProbability: logits[prompt[at]!]! - sum, known: 0 } as const
     if (alternatives === 0) channel.push(token)
     else channel.push({ ...token, alternatives: likeliestTokens(logits, alternatives, sum) })
   }

@@ -1,0 +1,49 @@
+/** From written tokens to text with stop strings: which text is certain, and which tokens belong to it. */
+
+import { stopFilter, textStream } from './stream.ts'
+
+/** Text that has become certain, and the tokens that it is made of. */
+export interface TextPiece<Token> {
+  readonly text: string
+  readonly tokens: readonly Token[]
+}
+
+/** Takes tokens one at a time. */
+export interface TextWriter<Token> {
+  push(id: number, token: Token): TextPiece<Token>
+  /** What was held back. */
+  end(): TextPiece<Token>
+  /** Whether a stop string was written: the text has ended then. */
+  stopped(): boolean
+}
+
+/** @param stops texts that end the text; they are not given out, nor are tokens that begin inside of one. */
+export function textWriter<Token>(
+  decode: (ids: readonly number[]) => string,
+  stops: readonly string[] = [],
+): TextWriter<Token> {
+  const stream = textStream(decode)
+  const filter = stopFilter(stops)
+  let held: { readonly start: number; readonly token: Token }[] = []
+  let [written, given] = [0, 0]
+  const give = (text: string, all: boolean): TextPiece<Token> => {
+    given += text.length
+    const tokens = held.filter(({ start }) => all || start < given)
+    held = held.slice(tokens.length)
+    return { text, tokens: tokens.map(({ token }) => token) }
+  }
+  return {
+    push(id, token) {
+      held.push({ start: written, token })
+      const text = stream.push(id)
+      written += text.length
+      const certain = filter.push(text)
+      return give(certain, !filter.stopped() && given + certain.length === written)
+    },
+    end() {
+      const rest = filter.push(stream.end())
+      return give(rest + filter.end(), !filter.stopped())
+    },
+    stopped: () => filter.stopped(),
+  }
+}

@@ -11,6 +11,7 @@ import {
   finetuneOptions,
   generateOptions,
   inspectOptions,
+  serveOptions,
   trainOptions,
 } from './optionTables.ts'
 
@@ -88,6 +89,14 @@ export const commands: readonly Command[] = [
     arguments: { model },
     options: inspectOptions,
     load: () => import('./commands/inspect.ts'),
+  }),
+  command({
+    name: 'serve',
+    summary: 'answer requests of OpenAI clients over HTTP, many at once',
+    examples: ['serve converted', 'serve converted --host 0.0.0.0 --port 8000 --concurrent 16 --cache 1000'],
+    arguments: { model },
+    options: serveOptions,
+    load: () => import('./commands/serve.ts'),
   }),
   command({
     name: 'experiment list',

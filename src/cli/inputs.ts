@@ -4,44 +4,12 @@ import { access, constants, mkdir, readdir, readFile, rename, rm } from 'node:fs
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { UsageError } from '../base/errors.ts'
-import { finish } from '../base/progress.ts'
 import { random } from '../base/random.ts'
 import { documentsOf, type Split } from '../io/corpus.ts'
 import type { Sink } from '../io/files.ts'
-import { loadTokenizer, type Tokenizer } from '../io/tokenizer.ts'
-import { loadModel } from '../models/folder.ts'
-import type { Model } from '../models/model.ts'
 import { folderSink, folderSource } from '../node/files.ts'
-import { freeMemory } from '../node/freeMemory.ts'
-import { openSource } from '../node/source.ts'
-import type { Context } from './command.ts'
 
-/** A model with its tokenizer. */
-export interface Loaded {
-  readonly model: Model
-  readonly tokenizer: Tokenizer
-}
-
-/**
- * Reads a model folder, a GGUF file, or a model of the Hub, whose download `run` draws.
- * @throws Error naming what is missing or does not fit, into memory too.
- */
-export async function openModel(path: string, { run }: Pick<Context, 'run'> = { run: finish }): Promise<Loaded> {
-  const source = await run(openSource(path))
-  const model = await loadModel(source, { memory: freeMemory() })
-  const { task } = model.config
-  if (task !== 'language') {
-    throw new Error(`${path}: config.json: the model is for ${task}; want one that predicts the next token`)
-  }
-  const tokenizer = await loadTokenizer(source)
-  if (tokenizer.vocabSize > model.config.vocab) {
-    throw new Error(
-      `${path}: tokenizer.json has ${tokenizer.vocabSize} tokens, config.json has vocab_size ${model.config.vocab}; ` +
-        'use the tokenizer that the model was trained with',
-    )
-  }
-  return { model, tokenizer }
-}
+export { type Loaded, openModel } from '../node/models.ts'
 
 /** The documents of text files. @throws Error naming a file that is missing, empty or no UTF-8 text. */
 export async function readTexts(files: readonly string[]): Promise<string[]> {

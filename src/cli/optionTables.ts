@@ -173,6 +173,23 @@ export const experimentRunOptions = {
   device,
 }
 
+/** Options of `hedgehog serve`. */
+export const serveOptions = {
+  host: withDefault(option('HOST', anyText, 'the address to listen at; 0.0.0.0 for all of the machine'), '127.0.0.1'),
+  port: withDefault(option('N', integer(0, 65535), 'the port to listen at, 0 for any'), 8080),
+  name: option('NAME', anyText, 'what clients call the model (the name of its folder)'),
+  concurrent: withDefault(option('N', integer(1, 512), 'texts that are written at once'), 32),
+  queue: withDefault(option('N', integer(0), 'texts that may wait; further requests are sent away'), 128),
+  maxTokens: withDefault(option('N', whole, 'the most tokens to write for a text'), 4096),
+  maxPrompt: withDefault(option('N', whole, 'the most tokens of a prompt'), 131072),
+  maxBody: withDefault(option('MB', rate, 'the largest body of a request'), 4),
+  cache: withDefault(option('MB', integer(0), 'memory for states of prompts, which are then not read again'), 256),
+  timeout: withDefault(option('SECONDS', rate, 'the most time for an answer'), 600),
+  grace: withDefault(option('SECONDS', number({ from: 0 }), 'time for answers to end after Ctrl-C'), 30),
+  threads: option('N', whole, 'threads of the model (as many as there are cores)'),
+  device,
+}
+
 function keys<T extends object>(table: T): (keyof T & string)[] {
   return Object.keys(table) as (keyof T & string)[]
 }

@@ -2,16 +2,22 @@
 
 import { stopFilter, textStream } from './stream.ts'
 
-/** Text that has become certain, and the tokens that it is made of. */
+/** Text that has become certain, and the tokens that begin in it. */
 export interface TextPiece<Token> {
   readonly text: string
-  readonly tokens: readonly Token[]
+  readonly tokens: readonly PlacedToken<Token>[]
+}
+
+/** A token and how many characters of text stand before it. */
+export interface PlacedToken<Token> {
+  readonly start: number
+  readonly token: Token
 }
 
 /** Takes tokens one at a time. */
 export interface TextWriter<Token> {
   push(id: number, token: Token): TextPiece<Token>
-  /** What was held back. */
+  /** What was held back, and tokens without text of their own. */
   end(): TextPiece<Token>
   /** Whether a stop string was written: the text has ended then. */
   stopped(): boolean
@@ -24,21 +30,20 @@ export function textWriter<Token>(
 ): TextWriter<Token> {
   const stream = textStream(decode)
   const filter = stopFilter(stops)
-  let held: { readonly start: number; readonly token: Token }[] = []
+  let held: PlacedToken<Token>[] = []
   let [written, given] = [0, 0]
   const give = (text: string, all: boolean): TextPiece<Token> => {
     given += text.length
     const tokens = held.filter(({ start }) => all || start < given)
     held = held.slice(tokens.length)
-    return { text, tokens: tokens.map(({ token }) => token) }
+    return { text, tokens }
   }
   return {
     push(id, token) {
       held.push({ start: written, token })
       const text = stream.push(id)
       written += text.length
-      const certain = filter.push(text)
-      return give(certain, !filter.stopped() && given + certain.length === written)
+      return give(filter.push(text), false)
     },
     end() {
       const rest = filter.push(stream.end())

@@ -11,6 +11,8 @@ export interface Engine {
   run(job: Job, signal: AbortSignal): AsyncGenerator<JobEvent, void, void>
   /** What the thread did when it was last heard of. */
   counts(): EngineCounts
+  /** Resolves when the thread has ended. */
+  readonly ended: Promise<void>
   /** Why the thread ended; undefined while it works. */
   failure(): Error | undefined
   /** Ends all jobs, waits for the step that runs, and ends the thread. */
@@ -30,21 +32,21 @@ const nothing: EngineCounts = {
 
 /** Starts a thread and opens a model in it. @throws Error with its reason when the model cannot be opened. */
 export async function startEngine(settings: EngineSettings): Promise<Engine> {
-  // The file has the ending of the one that starts it: .ts from the sources, .js in the package.
-  const file = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
-  const worker = new Worker(file, { workerData: settings })
+  const worker = startThread(settings)
   const jobs = new Map<number, Channel<JobEvent, void>>()
   let counts = nothing
   let failure: Error | undefined
   let last = 0
   const send = (message: ToEngine) => worker.postMessage(message)
-  const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()))
+  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()))
   const fail = (error: Error) => {
     failure ??= error
     for (const channel of jobs.values()) channel.fail(failure)
     jobs.clear()
   }
-  worker.once('error', (error) => fail(new Error(`engine: the model's thread failed: ${error.message}`, { cause: error })))
+  worker.once('error', (error) =>
+    fail(new Error(`engine: the model's thread failed: ${error.message}`, { cause: error })),
+  )
   worker.once('exit', () => fail(new Error("engine: the model's thread has ended")))
   const info = await new Promise<EngineInfo>((resolve, reject) => {
     worker.once('error', reject)
@@ -88,12 +90,21 @@ export async function startEngine(settings: EngineSettings): Promise<Engine> {
       }
       return channel.values()
     },
+    ended,
     counts: () => counts,
     failure: () => failure,
     async close() {
       // Ending a thread from outside while the engine runs a graph in it would end the whole process.
       if (!failure) send({ kind: 'close' })
-      await exited
+      await ended
     },
   }
+}
+
+function startThread(workerData: EngineSettings): Worker {
+  if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('./worker.js', import.meta.url), { workerData })
+  // Run from its sources, the process was started with tsx; a thread has to be told so itself.
+  const [loader, file] = [import.meta.resolve('tsx/esm/api'), new URL('./worker.ts', import.meta.url).href]
+  const code = `const load = (url) => import(url); load('${loader}').then(({ register }) => { register(); return load('${file}') })`
+  return new Worker(code, { eval: true, workerData })
 }

@@ -40,11 +40,17 @@ export interface JobSampling {
   readonly bias?: ReadonlyMap<number, number>
 }
 
-/** A token with its text, and ln p of it; null for the first of a prompt. */
-export interface TokenText {
+/** A token's text, and ln p of it; null for the first of a prompt. */
+export interface ScoredText {
   readonly text: string
   readonly logProbability: number | null
-  readonly alternatives: readonly TokenText[]
+}
+
+/** A token of an answer. */
+export interface TokenText extends ScoredText {
+  /** Characters of the answer before it, an echoed prompt among them. */
+  readonly start: number
+  readonly alternatives: readonly ScoredText[]
 }
 
 /** What comes of a job: once `begun`, then any number of `piece`, once `ended`; or `failed` at any time. */
@@ -109,4 +115,8 @@ export type ToEngine =
 export type FromEngine =
   | { readonly kind: 'ready'; readonly info: EngineInfo }
   | { readonly kind: 'refused'; readonly message: string }
-  | { readonly kind: 'events'; readonly events: readonly (readonly [id: number, event: JobEvent])[]; readonly counts: EngineCounts }
+  | {
+      readonly kind: 'events'
+      readonly events: readonly (readonly [id: number, event: JobEvent])[]
+      readonly counts: EngineCounts
+    }

@@ -3,10 +3,10 @@
 import { random } from '../base/random.ts'
 import type { Batch, BatchToken } from '../generate/batch.ts'
 import type { ScoredToken } from '../generate/sample.ts'
-import { type TextPiece, textWriter } from '../generate/textWriter.ts'
+import { type TextPiece, type TextWriter, textWriter } from '../generate/textWriter.ts'
 import type { ChatTemplate } from '../io/chatTemplate.ts'
 import type { Tokenizer } from '../io/tokenizer.ts'
-import type { EngineSettings, Fault, Job, JobEvent, Prompt, TokenText } from './protocol.ts'
+import type { EngineSettings, Fault, Job, JobEvent, Prompt, ScoredText, TokenText } from './protocol.ts'
 
 /** What a job needs of an open model. */
 export interface TextModel {
@@ -15,7 +15,8 @@ export interface TextModel {
   /** How a conversation is written, and texts that end an answer in this way of writing. */
   readonly template: Pick<ChatTemplate, 'render'>
   readonly templateStops: readonly string[]
-  /** Ids that end a text. */
+  /** Ids that stand before every text, and that end one. */
+  readonly beginIds: readonly number[]
   readonly endIds: readonly number[]
   /** The most positions; Infinity without a limit. */
   readonly limit: number
@@ -41,6 +42,12 @@ export async function* runJob(
 ): AsyncGenerator<JobEvent, void, void> {
   const { tokenizer, batch, limit, endIds } = model
   const prompt = promptIds(model, job.prompt)
+  for (const id of job.sampling.bias?.keys() ?? []) {
+    if (id >= model.vocab) {
+      const message = `logit_bias: got token ${id}, want 0 to ${model.vocab - 1}`
+      throw new JobFault({ by: 'client', message, param: 'logit_bias' })
+    }
+  }
   const maxTokens = tokensFor(job, prompt.length, Math.min(limit, mostPrompt), limit, mostTokens)
   const scored = job.alternatives !== undefined
   yield { kind: 'begun', promptTokens: prompt.length }
@@ -54,70 +61,71 @@ export async function* runJob(
     scorePrompt: job.echo && scored,
     signal,
   })
-  const describe = describer(tokenizer, scored)
+  const describe = scored ? describer(tokenizer) : () => undefined
   const decode = (ids: readonly number[]) => tokenizer.decode(ids)
-  if (job.echo) yield* echoed(decode, prompt, scored ? written : undefined, describe)
-  const writer = textWriter<TokenText | undefined>(decode, stopsOf(model, job))
-  let count = 0
-  for (;;) {
+  let start = 0
+  if (job.echo) start = yield* echoed(decode, prompt, scored ? written : undefined, describe)
+  const writer: Described = textWriter(decode, stopsOf(model, job))
+  for (let count = 1; ; count++) {
     const next = await written.next()
     if (next.done) {
-      yield* pieceEvent(writer.end())
-      yield { kind: 'ended', ending: writer.stopped() ? 'stop' : next.value.ending, tokens: count, known: next.value.known }
+      yield* pieceEvent(writer.end(), start)
+      const { ending, known } = next.value
+      yield { kind: 'ended', ending: writer.stopped() ? 'stop' : ending, tokens: count - 1, known }
       return
     }
-    count += 1
-    yield* pieceEvent(writer.push(next.value.id, scored ? describe(next.value) : undefined))
+    const { id, known } = next.value
+    yield* pieceEvent(writer.push(id, describe(next.value)), start)
     if (!writer.stopped()) continue
-    await written.return({ ending: 'stop', known: 0 })
-    yield { kind: 'ended', ending: 'stop', tokens: count, known: next.value.known }
+    await written.return({ ending: 'stop', known })
+    yield { kind: 'ended', ending: 'stop', tokens: count, known }
     return
   }
 }
 
-/** The prompt's own text; with scores its tokens too, the first of which has none. */
+/** A token as it is told of, but for its place; undefined where nobody asked for scores. */
+type Description = Omit<TokenText, 'start'> | undefined
+type Described = TextWriter<Description>
+type Describe = (token: ScoredToken & { readonly alternatives?: readonly ScoredToken[] }) => Description
+
+/** The prompt's own text; with scores its tokens too, the first of which has none. Returns the length of the text. */
 async function* echoed(
   decode: (ids: readonly number[]) => string,
   prompt: readonly number[],
   scores: AsyncGenerator<BatchToken, unknown, void> | undefined,
-  describe: (token: ScoredToken & { readonly alternatives?: readonly ScoredToken[] }) => TokenText,
-): AsyncGenerator<JobEvent, void, void> {
-  if (!scores) {
-    yield { kind: 'piece', text: decode(prompt), tokens: [] }
-    return
+  describe: Describe,
+): AsyncGenerator<JobEvent, number, void> {
+  const writer: Described = textWriter(decode)
+  let length = 0
+  const give = function* (piece: TextPiece<Description>) {
+    length += piece.text.length
+    yield* pieceEvent(piece, 0)
   }
-  const writer = textWriter<TokenText | undefined>(decode)
-  const first = { text: decode(prompt.slice(0, 1)), logProbability: null, alternatives: [] }
-  yield* pieceEvent(writer.push(prompt[0]!, first))
-  for (let i = 1; i < prompt.length; i++) {
-    const { value, done } = await scores.next()
-    if (done) throw new Error(`echo: got ${i} tokens of a prompt of ${prompt.length}`)
-    yield* pieceEvent(writer.push(value.id, describe(value)))
+  for (const [i, id] of prompt.entries()) {
+    const score = i > 0 ? await scores?.next() : undefined
+    const first = { text: decode([id]), logProbability: null, alternatives: [] }
+    const token = score && !score.done ? describe(score.value) : first
+    yield* give(writer.push(id, scores && token))
   }
-  yield* pieceEvent(writer.end())
+  yield* give(writer.end())
+  return length
 }
 
-function* pieceEvent({ text, tokens }: TextPiece<TokenText | undefined>): Generator<JobEvent, void, void> {
-  const described = tokens.filter((token) => token !== undefined)
-  if (text !== '' || described.length > 0) yield { kind: 'piece', text, tokens: described }
+function* pieceEvent({ text, tokens }: TextPiece<Description>, before: number): Generator<JobEvent, void, void> {
+  const told = tokens.flatMap(({ start, token }) => (token ? [{ ...token, start: before + start }] : []))
+  if (text !== '' || told.length > 0) yield { kind: 'piece', text, tokens: told }
 }
 
-function describer(tokenizer: Tokenizer, scored: boolean) {
-  const textOf = (id: number) => tokenizer.decode([id])
-  return ({ id, logProbability, alternatives = [] }: ScoredToken & { alternatives?: readonly ScoredToken[] }): TokenText => ({
-    text: textOf(id),
-    logProbability,
-    alternatives: scored
-      ? alternatives.map((one) => ({ text: textOf(one.id), logProbability: one.logProbability, alternatives: [] }))
-      : [],
-  })
+function describer(tokenizer: Tokenizer): Describe {
+  const scored = ({ id, logProbability }: ScoredToken): ScoredText => ({ text: tokenizer.decode([id]), logProbability })
+  return (token) => ({ ...scored(token), alternatives: (token.alternatives ?? []).map(scored) })
 }
 
 function stopsOf({ templateStops }: TextModel, { prompt, stop }: Job): readonly string[] {
   return 'messages' in prompt ? [...stop, ...templateStops] : stop
 }
 
-function promptIds({ tokenizer, template, endIds, vocab }: TextModel, prompt: Prompt): readonly number[] {
+function promptIds({ tokenizer, template, beginIds, endIds, vocab }: TextModel, prompt: Prompt): readonly number[] {
   const fault = (message: string, param: string) => new JobFault({ by: 'client', message, param })
   if ('ids' in prompt) {
     const wrong = prompt.ids.find((id) => id >= vocab)
@@ -131,10 +139,17 @@ function promptIds({ tokenizer, template, endIds, vocab }: TextModel, prompt: Pr
     if (ids.length === 0) throw fault('messages: the conversation has no text', 'messages')
     return ids
   }
-  if (prompt.text !== '') return [...tokenizer.encode(prompt.text)]
+  if (prompt.text !== '') return withBegin(beginIds, tokenizer.encode(prompt.text))
+  if (beginIds.length > 0) return beginIds
   // An empty prompt begins a text: models learned to after the token that ends the one before.
-  if (endIds[0] === undefined) throw fault('prompt: got an empty text, and this model has no token to begin with', 'prompt')
+  if (endIds[0] === undefined)
+    throw fault('prompt: got an empty text, and this model has no token to begin with', 'prompt')
   return endIds.slice(0, 1)
+}
+
+/** A text that was written with its first token gets no second one. */
+function withBegin(beginIds: readonly number[], ids: Int32Array): number[] {
+  return beginIds.every((id, i) => id === ids[i]) ? [...ids] : [...beginIds, ...ids]
 }
 
 function rendered(
@@ -152,8 +167,7 @@ function rendered(
 /** How many tokens to write, within all limits. */
 function tokensFor(job: Job, prompt: number, mostPrompt: number, limit: number, mostTokens: number): number {
   const param = 'messages' in job.prompt ? 'messages' : 'prompt'
-  const refuse = (message: string) =>
-    new JobFault({ by: 'client', message, param, code: 'context_length_exceeded' })
+  const refuse = (message: string) => new JobFault({ by: 'client', message, param, code: 'context_length_exceeded' })
   if (prompt > mostPrompt) throw refuse(`${param}: got ${prompt} tokens, want at most ${mostPrompt}`)
   const room = limit - prompt + 1
   const maxTokens = job.maxTokens ?? Math.min(mostTokens, room)

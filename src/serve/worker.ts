@@ -5,7 +5,7 @@ import { type Batch, createBatch } from '../generate/batch.ts'
 import { createPrefixCache, type PrefixCache } from '../generate/prefixes.ts'
 import { createGenerator, type Generator } from '../generate/state.ts'
 import { openDevice } from '../node/device.ts'
-import { openChatModel } from '../node/models.ts'
+import { openWriting } from '../node/models.ts'
 import type { EngineSettings, Fault, FromEngine, Job, JobEvent, ToEngine } from './protocol.ts'
 import { JobFault, runJob, type TextModel } from './texts.ts'
 
@@ -20,14 +20,14 @@ try {
 }
 
 async function serve({ model: folder, device: name, threads, mostTexts, prefixBytes }: EngineSettings): Promise<void> {
-  const { model, tokenizer, template, templateStops, endIds } = await openChatModel(folder)
+  const writing = await openWriting(folder)
   const device = await openDevice(name, threads === undefined ? {} : { threads })
-  const generator = createGenerator(device, model)
+  const generator = createGenerator(device, writing.model)
   const prefixes = createPrefixCache(prefixBytes)
   const batch = createBatch(generator, { most: mostTexts, prefixes })
   const { limit } = generator
-  const { vocab } = model.config
-  listen({ batch, tokenizer, template, templateStops, endIds, limit, vocab }, generator, prefixes)
+  const { vocab } = generator.config
+  listen({ ...writing, batch, limit, vocab }, generator, prefixes)
   post({ kind: 'ready', info: { limit: Number.isFinite(limit) ? limit : null, vocab } })
 }
 
@@ -48,12 +48,16 @@ function listen(model: TextModel, generator: Generator, prefixes: PrefixCache): 
   port.on('message', (message: ToEngine) => {
     if (message.kind === 'start') void start(message.id, message.job)
     else if (message.kind === 'cancel') running.get(message.id)?.abort(new Error('the client has left'))
-    else {
-      // Without a listener the thread ends by itself, once no graph runs.
-      port.removeAllListeners('message')
-      void model.batch.close().then(() => generator.dispose())
-    }
+    else void close(model.batch, generator)
   })
+}
+
+/** Ends the thread once no graph runs, and what ended with it has been told. */
+async function close(batch: Batch, generator: Generator): Promise<void> {
+  await batch.close()
+  await generator.dispose()
+  await new Promise((resolve) => setImmediate(resolve))
+  port.close()
 }
 
 /** Collects events until the event loop turns, so that a step of many texts is one message. */

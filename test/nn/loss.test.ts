@@ -3,9 +3,9 @@ import { describe, it } from 'node:test'
 import { ints, type NDArray } from '../../src/base/array.ts'
 import { random } from '../../src/base/random.ts'
 import { gradients } from '../../src/graph/gradient.ts'
-import { div, exp, gatherElements, log, matmul, mul, sub, sum, transpose } from '../../src/graph/ops.ts'
+import { add, div, exp, gatherElements, log, matmul, mul, sub, sum, transpose } from '../../src/graph/ops.ts'
 import type { Tensor } from '../../src/graph/tensor.ts'
-import { tokenLoss, tokenLossGradients } from '../../src/nn/loss.ts'
+import { classLoss, squaredError, tokenLoss, tokenLossGradients } from '../../src/nn/loss.ts'
 import type { Arrays } from '../../src/runtime/device.ts'
 import { dot, doubles, near, normals, run, singles } from '../tensors.ts'
 
@@ -124,6 +124,51 @@ describe('tokenLossGradients', () => {
     const second = await byHand({ ...given, ...rows(2, t), accumulated: first.dUnembedding! })
     near(second.dUnembedding, whole.dUnembedding!, 1e-13)
     assert.ok(Math.abs(first.loss!.data[0]! + second.loss!.data[0]! - whole.loss!.data[0]!) < 1e-13)
+  })
+})
+
+describe('a bias of the output layer', () => {
+  it('adds to the logits, and has the gradient of the plain expression, added to what came before', async () => {
+    const bias = normals(random(9), [v])
+    const accumulatedBias = normals(random(10), [v])
+    const found = await run(
+      ({ h, unembedding, labels, weights, accumulated, ...rest }) => {
+        const all = { h: h!, unembedding: unembedding!, labels: labels!, weights: weights!, accumulated: accumulated! }
+        return { ...tokenLossGradients({ ...all, bias: rest.bias!, accumulatedBias: rest.accumulatedBias! }) }
+      },
+      { ...inputs(9), bias, accumulatedBias },
+    )
+    const want = await run(
+      (given) => {
+        const logits = add(matmul(given.h!, transpose(given.unembedding!)), given.bias!)
+        const loss = sum(mul(classLoss(logits, given.labels!), given.weights!), undefined, false)
+        const [dh, dBias] = gradients(loss, [given.h!, given.bias!])
+        return { loss, dh: dh!, dBias: add(dBias!, given.accumulatedBias!) }
+      },
+      { ...inputs(9), bias, accumulatedBias },
+    )
+    for (const name of Object.keys(want)) near(found[name], want[name]!, 1e-12, name)
+  })
+})
+
+describe('losses of sequences', () => {
+  it('are −log p of the class, right for logits that overflow, and the square of the error', async () => {
+    const logits = doubles([2, 3], [1, -2, 0.5, 900, 1000, -50])
+    const { loss, error } = await run(
+      (given) => ({
+        loss: classLoss(given.logits!, given.labels!),
+        error: squaredError(given.predictions!, given.targets!),
+      }),
+      {
+        logits,
+        labels: ints([2, 1], [2, 0]),
+        predictions: doubles([2, 1], [0.5, 3]),
+        targets: doubles([2, 1], [-1, 3.25]),
+      },
+    )
+    const first = Math.log(Math.exp(1) + Math.exp(-2) + Math.exp(0.5)) - 0.5
+    near(loss, { data: [first, 100] }, 1e-14)
+    near(error, { data: [2.25, 0.0625] }, 1e-15)
   })
 })
 

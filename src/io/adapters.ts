@@ -1,10 +1,10 @@
 /** LoRA adapters as files: PEFT's, read and written, and mlx-lm's, read. */
 
 import { type FloatArray, type Params, transposed } from '../base/array.ts'
-import type { Checkpoint } from './checkpoint.ts'
 import type { Sink, Source } from './files.ts'
 import { readJsonObject, show } from './json.ts'
 import { openSafetensors, writeSafetensors } from './safetensors.ts'
+import type { Checkpoint } from './tensors.ts'
 import { openTorch } from './torchFile.ts'
 
 /**

@@ -1,24 +1,13 @@
 /** Checkpoints: named tensors that are read on demand, whatever format and however many files hold them. */
 
-import { type FloatArray, sizeOf } from '../base/array.ts'
+import { sizeOf } from '../base/array.ts'
 import { formatBytes } from '../base/format.ts'
 import type { Source } from './files.ts'
 import { oneGguf, openGgufModel } from './ggufFolder.ts'
 import { isObject, parseJson, readWhole } from './json.ts'
 import { openSafetensors } from './safetensors.ts'
+import type { Checkpoint } from './tensors.ts'
 import { openTorch } from './torchFile.ts'
-
-/** An open checkpoint: what is in it, and its tensors on demand, each read by range. */
-export interface Checkpoint {
-  /** Tensor names in the order of the file. */
-  readonly names: readonly string[]
-  /** The shape of a tensor. @throws Error when there is no such tensor. */
-  shape(name: string): readonly number[]
-  /** What a tensor is stored as, e.g. `BF16` or `Q4_K`. @throws Error when there is no such tensor. */
-  dtype(name: string): string
-  /** A tensor as float32. @throws Error when there is no such tensor, or none of floating-point numbers. */
-  tensor(name: string): Promise<FloatArray>
-}
 
 /** A format whose checkpoints are one file, or several with an index of them. */
 interface Format {

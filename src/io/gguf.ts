@@ -1,12 +1,12 @@
 /** Reads GGUF files, versions 2 and 3: metadata and tensors by the names that llama.cpp has for them. */
 
 import { floats, sizeOf } from '../base/array.ts'
-import type { Checkpoint } from './checkpoint.ts'
 import { type Cursor, CutOff, cursor } from './cursor.ts'
 import { type Encoding, encodedBytes, readValues } from './encodings.ts'
 import type { Source } from './files.ts'
 import { ggufEncodings } from './ggufBlocks.ts'
 import { checkName } from './names.ts'
+import type { Checkpoint } from './tensors.ts'
 
 /** A value of the metadata; 64-bit integers past exact numbers are infinite. */
 export type GgufValue = number | boolean | string | readonly string[] | GgufNumbers

@@ -1,11 +1,11 @@
 /** GGUF files as model folders: config.json and tokenizer.json are made from the metadata, so that nothing else differs. */
 
-import type { Checkpoint } from './checkpoint.ts'
 import type { Source } from './files.ts'
 import { type GgufFile, openGguf } from './gguf.ts'
 import { llamaCheckpoint, llamaConfig } from './ggufLlama.ts'
 import { ggufTokenizer, ggufTokenizerConfig } from './ggufTokenizer.ts'
 import { show } from './json.ts'
+import type { Checkpoint } from './tensors.ts'
 
 type Json = Readonly<Record<string, unknown>>
 

@@ -1,9 +1,9 @@
 /** Llama models of GGUF files as Hugging Face has them: names, config.json, and the order of rows of rotary weights. */
 
 import { type FloatArray, floats } from '../base/array.ts'
-import type { Checkpoint } from './checkpoint.ts'
 import type { GgufFile } from './gguf.ts'
 import { show } from './json.ts'
+import type { Checkpoint } from './tensors.ts'
 
 /** Parts of a block: what llama.cpp calls them, and what Hugging Face does. */
 const parts: Readonly<Record<string, string>> = {

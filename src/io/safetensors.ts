@@ -1,11 +1,11 @@
 /** Reads and writes safetensors files; tensors are read by range. */
 
 import { type FloatArray, floats, type Params, sizeOf } from '../base/array.ts'
-import type { Checkpoint } from './checkpoint.ts'
 import { floatEncodings, readValues } from './encodings.ts'
 import type { Sink, Source } from './files.ts'
 import { toBfloat16, toFloat16 } from './half.ts'
 import { parseHeader, type StoredTensor } from './safetensorsHeader.ts'
+import type { Checkpoint } from './tensors.ts'
 
 /** What weights are stored as; in memory they are float32. */
 export type StoredDType = 'float32' | 'float16' | 'bfloat16'

@@ -1,11 +1,11 @@
 /** Reads what PyTorch saves: a zip archive with a pickle of tensor descriptions, and one member per storage. */
 
 import { type FloatArray, floats, sizeOf } from '../base/array.ts'
-import type { Checkpoint } from './checkpoint.ts'
 import { type Encoding, encodedBytes, floatEncodings, readValues } from './encodings.ts'
 import type { Source } from './files.ts'
 import { checkName } from './names.ts'
 import { type Pickled, readPickle } from './pickle.ts'
+import type { Checkpoint } from './tensors.ts'
 import { isTensor, type TorchTensor, torchNames, torchStorage } from './torchPickle.ts'
 import { openZip, type ZipMember } from './zip.ts'
 

@@ -1,0 +1,15 @@
+/** What every format of checkpoints is read as. */
+
+import type { FloatArray } from '../base/array.ts'
+
+/** An open checkpoint: what is in it, and its tensors on demand, each read by range. */
+export interface Checkpoint {
+  /** Tensor names in the order of the file. */
+  readonly names: readonly string[]
+  /** The shape of a tensor. @throws Error when there is no such tensor. */
+  shape(name: string): readonly number[]
+  /** What a tensor is stored as, e.g. `BF16` or `Q4_K`. @throws Error when there is no such tensor. */
+  dtype(name: string): string
+  /** A tensor as float32. @throws Error when there is no such tensor, or none of floating-point numbers. */
+  tensor(name: string): Promise<FloatArray>
+}

@@ -43,7 +43,7 @@ export interface InspectionOptions {
   readonly stream?: 'teacher' | 'student'
   /** Default: all. */
   readonly properties?: readonly PropertyName[]
-  /** The most queries whose weights are in memory at once; default: as many as take 64 MiB for all heads. */
+  /** The most queries whose weights are in memory at once; default: as many as take 32 MiB for all heads. */
   readonly queryBlock?: number
 }
 
@@ -173,7 +173,7 @@ interface Sizes {
 }
 
 /** Bytes of one subject's weights in a block of queries. */
-const blockBytes = 2 ** 26
+const blockBytes = 2 ** 25
 
 /** How many queries of each sequence the properties of rows are measured on. */
 const sampledQueries = 32
@@ -199,7 +199,10 @@ function rowsIn({ rows }: Sizes, [start, end]: readonly [number, number]): numbe
   return rows.filter((row) => row >= start && row < end).map((row) => row - start)
 }
 
-/** Traces the comparison: each property's sums over queries, `sum.kl` (subjects h), and rows of weights and scores. */
+/**
+ * Traces the comparison: `sums` over queries (subjects·properties h), and rows of weights and scores. The engine runs
+ * what a result needs in depth: so each subject of a block ends before the next begins, and only one's weights are kept.
+ */
 function measured(
   subjects: readonly Subject[],
   layer: number,
@@ -207,37 +210,43 @@ function measured(
   sizes: Sizes,
   wanted: readonly PropertyName[],
 ): Tensors {
-  const { causal, blocks, heads } = sizes
-  const [inGraph, onRows] = [
-    wanted.filter((name) => perQuery(name)),
-    wanted.filter((name) => (properties[name] as Property).perRow),
-  ]
+  const { causal } = sizes
+  const onRows = wanted.some((name) => (properties[name] as Property).perRow)
   const results: Record<string, Tensor> = {}
-  const sums: Record<string, Tensor[]> = {}
-  for (const [b, block] of blocks.entries()) {
-    const attention = subjects.map((subject, i) => {
+  const sums = sizes.blocks.map((block, b) => {
+    const picked = onRows ? rowsIn(sizes, block) : []
+    let softmax: Tensor | undefined
+    const parts = subjects.map(({ model }, i) => {
       const heads = blockHeads(inputs, i, causal, block)
-      return { own: attentionOf(subject.model.config.attention[layer]!), params: below(`${i}.p.`, inputs), heads }
-    })
-    const weights = attention.map(({ own, params, heads }) => own.weights(params, heads, { causal }))
-    for (const name of inGraph) {
-      const perHead = weights.map((student) => {
-        return reshape(sum(perQuery(name)!(weights[0]!, student), [0, 2, 3]), [1, heads])
-      })
-      const before = sums[name]
-      sums[name] = before ? perHead.map((part, i) => add(before[i]!, part)) : perHead
-    }
-    const picked = rowsIn(sizes, block)
-    if (onRows.length === 0 || picked.length === 0) continue
-    for (const [i, { heads }] of attention.entries()) {
-      results[`rows.${i}.${b}`] = pickRows(weights[i]!, picked)
-      if (`${i}.q` in inputs)
+      const own = attentionOf(model.config.attention[layer]!)
+      const weights = own.weights(below(`${i}.p.`, inputs), heads, { causal })
+      softmax ??= weights
+      const rows = picked.length > 0 ? pickRows(weights, picked) : undefined
+      if (rows) results[`rows.${i}.${b}`] = rows
+      if (rows && `${i}.q` in inputs) {
         results[`scores.${i}.${b}`] = pickRows(softmaxScores(heads.q, heads.k, { causal }), picked)
-    }
-  }
-  for (const name of inGraph) results[`sum.${name}`] = concat(sums[name]!, 0)
-  return results
+      }
+      return subjectSums(softmax, weights, rows, wanted)
+    })
+    return concat(parts, 0)
+  })
+  return { ...results, sums: sums.reduce((total, part) => add(total, part)) }
 }
+
+/** One subject's sums over batch and queries, a row for each property in the graph and one of its sampled rows: (p h). */
+function subjectSums(
+  softmax: Tensor,
+  weights: Tensor,
+  rows: Tensor | undefined,
+  wanted: readonly PropertyName[],
+): Tensor {
+  const perHead = (values: Tensor) => reshape(sum(values, [0, 2, 3]), [1, values.shape[1]!])
+  const parts = inGraph(wanted).map((name) => perHead(perQuery(name)!(softmax, weights)))
+  // Of no use but that it makes the rows be cut out while the weights are there.
+  return concat([...parts, perHead(rows ?? slice(weights, 2, 0, 1))], 0)
+}
+
+const inGraph = (wanted: readonly PropertyName[]) => wanted.filter((name) => perQuery(name))
 
 const perQuery = (name: PropertyName) => (properties[name] as Property).perQuery
 
@@ -278,12 +287,13 @@ function headsOf(
 ): HeadProperties[] {
   const queries = sizes.batch * sizes.length
   const onRows = rowValues(subjects.length, found, sizes, wanted)
+  const summed = inGraph(wanted)
   return subjects.flatMap(({ name }, i) =>
     Array.from({ length: sizes.heads }, (_, head) => {
-      const at = i * sizes.heads + head
+      const sumOf = (row: number) => found.sums!.data[(i * (summed.length + 1) + row) * sizes.heads + head]!
       const values = wanted.map((property) => [
         property,
-        perQuery(property) ? found[`sum.${property}`]!.data[at]! / queries : onRows[property]![at]!,
+        perQuery(property) ? sumOf(summed.indexOf(property)) / queries : onRows[property]![i * sizes.heads + head]!,
       ])
       return { name, layer, head, ...Object.fromEntries(values) }
     }),

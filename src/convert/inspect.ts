@@ -126,7 +126,8 @@ export function checkInspection(job: InspectJob): void {
   if (needsStretching(model, longest)) stretchPositions(model, longest)
   const candidates = candidatesOf(job)
   for (const { name, plan } of candidates) {
-    const { positions = Infinity } = attentionOf(plan)
+    const plans = name === convertedName ? config.attention : [plan]
+    const positions = Math.min(...plans.map((one) => attentionOf(one).positions ?? Infinity))
     const past = lengths.find((length) => length > positions)
     if (past !== undefined) {
       throw new RangeError(

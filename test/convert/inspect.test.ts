@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { planName } from '../../src/attention/plan.ts'
+import { planName, planNamed } from '../../src/attention/plan.ts'
 import { Interrupted } from '../../src/base/errors.ts'
 import { finish } from '../../src/base/progress.ts'
 import { random } from '../../src/base/random.ts'
@@ -140,10 +140,20 @@ describe('inspecting', () => {
   })
 })
 
+const mixed = {
+  ...teacher,
+  config: { ...teacher.config, attention: [planNamed('relu'), planNamed('cosformer:7')] },
+}
+
 describe('an inspection that cannot be is refused before any work', () => {
   const cases: readonly [string, Partial<InspectJob>, RegExp][] = [
     ['an unknown map', { maps: ['nope'] }, /feature map nope, want one of hedgehog/],
     ['too few positions', { maps: ['cosformer:7'] }, /cosformer:7: got a length of 12, want at most the 7/],
+    [
+      'a converted model with too few positions in one of its layers',
+      { model: mixed, maps: [] },
+      /converted: got a length of 12, want at most the 7/,
+    ],
     ['too little text', { lengths: [12, 99] }, /two: too little text, got 60 tokens, want at least 100/],
     [
       'too little text to distil on',

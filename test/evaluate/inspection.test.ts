@@ -159,6 +159,28 @@ describe('an inspection', () => {
     await inspection.dispose()
   })
 
+  it('lets every query of a bidirectional model see every key, in one block', async () => {
+    const both = (model: Model): Model => ({ ...model, config: { ...model.config, causal: false } })
+    const inspection = createInspection(device, both(teacher), { elu: both(students.elu!) }, { queryBlock: 3 })
+    const found = await inspection.measure(ids)
+    for await (const { layer, weights, scores } of inspection.weights(ids)) {
+      for (const one of found.filter((head) => head.layer === layer)) {
+        let [kl, inversions, counted] = [0, 0, 0]
+        for (let row = 0; row < 3 * heads * l; row++) {
+          if (Math.floor(row / l) % heads !== one.head) continue
+          const of = ({ data }: { data: ArrayLike<number> }) => Array.from(data).slice(row * l, (row + 1) * l)
+          kl += reference.divergence(of(weights.softmax!), of(weights[one.name]!)) / (3 * l)
+          if (row % l < 2) continue
+          inversions += reference.inversionShare(of(scores.softmax!), of(weights[one.name]!))
+          counted += 1
+        }
+        assert.ok(Math.abs(one.kl! - kl) < 2e-5, keyOf(one))
+        assert.ok(Math.abs(one.inversions! - inversions / counted) < 2e-5, keyOf(one))
+      }
+    }
+    await inspection.dispose()
+  })
+
   it('refuses a student of other sizes, or by the name of the teacher', () => {
     assert.throws(() => createInspection(device, teacher, { softmax: teacher }), /a student named softmax/)
     const deeper = tinyModel(planNamed('elu'), 3)

@@ -53,8 +53,13 @@ export const commands: readonly Command[] = [
   }),
   command({
     name: 'eval',
-    summary: 'measure the perplexity of a model on text',
-    examples: ['eval converted --data test.txt'],
+    summary: 'measure a model: perplexity on text, ROUGE of its answers, accuracy of a classifier',
+    examples: [
+      'eval converted --data test.txt',
+      'eval converted --data test.txt --metric perplexity-by-position,bits-per-byte --length 1024',
+      'eval converted --data dialogues.jsonl --metric rouge-1,rouge-2,rouge-l --stem --tokens 100',
+      'eval classifier --data reviews.csv --metric accuracy,f1',
+    ],
     arguments: { model },
     options: evalOptions,
     load: () => import('./commands/eval.ts'),

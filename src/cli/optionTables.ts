@@ -1,6 +1,7 @@
 /** The options of each command, apart from its body, so that help needs no body. */
 
 import { propertyNames } from '../evaluate/propertyNames.ts'
+import { metrics } from '../metrics/metrics.ts'
 import { schedules } from '../train/schedules.ts'
 import { flag, many, option, required, withDefault } from './options.ts'
 import { anyText, day, integer, listOf, loraSettings, number, oneOf, path, settings } from './readers.ts'
@@ -11,6 +12,7 @@ const device = withDefault(option('NAME', oneOf('cpu', 'webgpu'), 'where to comp
 const data = many(option('FILE', path, 'text to learn from: text, JSON lines or source files'))
 const validation = option('FILE', path, 'held-out text to choose the best step by; else a part of --data')
 const test = option('FILE', path, 'held-out text for the scores in the report; else a part of --data')
+const date = option('DAY', day, 'the day that a chat template writes, e.g. 2025-03-01; else it knows none')
 const length = option('N', whole, 'tokens in a sequence (256, or what the model can)')
 const batch = option('N', whole, 'sequences in a batch')
 
@@ -109,10 +111,18 @@ export const finetuneOptions = {
 
 /** Options of `hedgehog eval`. */
 export const evalOptions = {
-  data: required(data),
+  data: required(many(option('FILE', path, 'text; for rouge JSON lines of questions; for classifiers a table'))),
+  metric: option('NAMES', listOf(oneOf(...keys(metrics))), `what to measure (perplexity): ${keys(metrics).join(', ')}`),
   length,
   batch,
-  maxTokens: option('N', whole, 'tokens to evaluate on at most'),
+  maxTokens: option('N', whole, 'tokens of text to evaluate on at most'),
+  maxExamples: option('N', whole, 'questions, or rows of a table, to evaluate on at most'),
+  tokens: option('N', whole, 'tokens of an answer at most (128)'),
+  stem: flag('rouge compares stems of English words'),
+  date,
+  text: option('COLUMN', anyText, 'column of the texts (text)'),
+  pair: option('COLUMN', anyText, 'column of second texts, where two are compared'),
+  label: option('COLUMN', anyText, 'column of the labels (label)'),
   device,
 }
 
@@ -155,7 +165,7 @@ export const dataPreviewOptions = {
   model: required(option('DIR', path, 'model whose tokenizer and chat template are used')),
   count: option('N', whole, 'examples to show (3)'),
   answers: option('WHICH', oneOf('all', 'last'), 'learn all answers of a conversation, or the last: all, last (all)'),
-  date: option('DAY', day, 'the day that a chat template writes, e.g. 2025-03-01; else it knows none'),
+  date,
 }
 
 /** Options of `hedgehog experiment list`. */

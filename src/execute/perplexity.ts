@@ -20,12 +20,22 @@ export function perplexity(forward: Forward, params: Params, batches: readonly B
   return finish(scoreJob(forward, params, batches, { phase: 'score', clock: () => 0 }))
 }
 
+/** Options of {@link scoreJob}. */
+export interface ScoreOptions {
+  readonly phase: string
+  /** Seconds on a steady clock. */
+  readonly clock: () => number
+  readonly signal?: AbortSignal
+  /** Is told the loss of each counted token, and its place in its sequence. */
+  readonly see?: (loss: number, position: number) => void
+}
+
 /** {@link perplexity} with progress. @throws Interrupted when `signal` aborts; Error for a loss that is no number. */
 export async function* scoreJob(
   forward: Forward,
   params: Params,
   batches: readonly Batch[],
-  { phase, clock, signal }: { readonly phase: string; readonly clock: () => number; readonly signal?: AbortSignal },
+  { phase, clock, signal, see }: ScoreOptions,
 ): Job<Score> {
   const began = clock()
   let total = 0
@@ -33,10 +43,12 @@ export async function* scoreJob(
   for (const [i, batch] of batches.entries()) {
     if (signal?.aborted) throw new Interrupted(`${phase}: stopped after batch ${i} of ${batches.length}`)
     const losses = await forward.losses(params, await forward.hidden(params, batch), batch.labels)
+    const length = batch.labels.shape.at(-1)!
     batch.labels.data.forEach((label, row) => {
       if (label < 0) return
       total += losses[row]!
       tokens += 1
+      see?.(losses[row]!, row % length)
     })
     if (Number.isNaN(total)) throw new Error(`${phase}: batch ${i + 1}: the loss is not a number; check the weights`)
     const metrics = { perplexity: Math.exp(total / tokens) }

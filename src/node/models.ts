@@ -6,7 +6,7 @@ import { type ChatTemplate, loadChatTemplate } from '../io/chatTemplate.ts'
 import type { Source } from '../io/files.ts'
 import { loadTokenizer, type Tokenizer } from '../io/tokenizer.ts'
 import { loadModel, readJson } from '../models/folder.ts'
-import type { Json, Model } from '../models/model.ts'
+import type { Json, Model, ModelConfig } from '../models/model.ts'
 import { freeMemory } from './freeMemory.ts'
 import { openSource } from './source.ts'
 
@@ -67,13 +67,17 @@ async function openFrom(path: string, source: Source): Promise<Loaded> {
     throw new Error(`${path}: config.json: the model is for ${task}; want one that predicts the next token`)
   }
   const tokenizer = await loadTokenizer(source)
-  if (tokenizer.vocabSize > model.config.vocab) {
-    throw new Error(
-      `${path}: tokenizer.json has ${tokenizer.vocabSize} tokens, config.json has vocab_size ${model.config.vocab}; ` +
-        'use the tokenizer that the model was trained with',
-    )
-  }
+  checkVocabulary(path, tokenizer, model.config)
   return { model, tokenizer }
+}
+
+/** @throws Error when a tokenizer has tokens that the model has no embeddings for. */
+export function checkVocabulary(where: string, { vocabSize }: Tokenizer, { vocab }: Pick<ModelConfig, 'vocab'>): void {
+  if (vocabSize <= vocab) return
+  throw new Error(
+    `${where}: tokenizer.json has ${vocabSize} tokens, config.json has vocab_size ${vocab}; ` +
+      'use the tokenizer that the model was trained with',
+  )
 }
 
 /** What config.json and generation_config.json say, else the tokenizer, within the vocabulary. */

@@ -24,6 +24,8 @@ export type Instruction = Conversation | Completion
 export interface InstructionLine {
   /** From 1. */
   readonly line: number
+  /** For messages: file and line. */
+  readonly where: string
   readonly instruction: Instruction
 }
 
@@ -34,7 +36,7 @@ export interface InstructionLine {
 export async function* readInstructions(source: Source, path: string): AsyncGenerator<InstructionLine> {
   for await (const [line, text] of textLines(source, path)) {
     const where = at(source, path, line)
-    if (text.trim() !== '') yield { line, instruction: instructionOf(parsed(text, where), where) }
+    if (text.trim() !== '') yield { line, where, instruction: instructionOf(parsed(text, where), where) }
   }
 }
 
@@ -43,6 +45,8 @@ export interface InstructionFormat {
   readonly tokenizer: Tokenizer
   /** Needed for conversations. */
   readonly template?: ChatTemplate
+  /** Ids before a prompt, e.g. the one that texts begin with; a template writes its own. Default none. */
+  readonly beginIds?: readonly number[]
   /** Learn every answer of a conversation, or the last alone. Default `all`. */
   readonly answers?: 'all' | 'last'
   /** The day that a template writes; by default it knows none. */
@@ -124,15 +128,15 @@ function instructionOf(value: unknown, where: string): Instruction {
 
 function encodeCompletion(
   { prompt, completion }: Completion,
-  { tokenizer }: InstructionFormat,
+  { tokenizer, beginIds = [] }: InstructionFormat,
   where: string,
 ): InstructionTokens {
   if (completion === '') throw new Error(`${where}: got an empty completion, want a text to learn`)
   const whole = tokenizer.encode(prompt + completion)
   const start = tokensBefore(tokenizer, prompt + completion, prompt.length, whole, where)
   const end = tokenizer.endOfText === undefined ? [] : [tokenizer.endOfText]
-  const ids = Int32Array.from([...whole, ...end])
-  return { ids, learned: new Uint8Array(ids.length).fill(1, start) }
+  const ids = Int32Array.from([...beginIds, ...whole, ...end])
+  return { ids, learned: new Uint8Array(ids.length).fill(1, beginIds.length + start) }
 }
 
 function encodeConversation({ messages }: Conversation, format: InstructionFormat, where: string): InstructionTokens {

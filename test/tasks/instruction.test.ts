@@ -151,6 +151,9 @@ describe('a prompt with a completion', () => {
     const found = encodeInstruction({ prompt: 'is the house old?', completion: ' yes it is' }, { tokenizer })
     assert.equal(tokenizer.decode(found.ids), 'is the house old? yes it is<|endoftext|>')
     assert.deepEqual(learnedTexts(found), [' yes it is<|endoftext|>'])
+    const begun = encodeInstruction({ prompt: 'is', completion: ' yes' }, { tokenizer, beginIds: [290] })
+    assert.equal(tokenizer.decode(begun.ids), '<|begin|>is yes<|endoftext|>')
+    assert.deepEqual(learnedTexts(begun), [' yes<|endoftext|>'])
     assert.deepEqual(questionOf({ prompt: 'a', completion: 'b' }, {}), { prompt: 'a', answer: 'b' })
   })
 
@@ -180,8 +183,8 @@ describe('a file of instruction data', () => {
       { prompt: 'p', completion: 'c', messages: 1 },
     ].map((x) => JSON.stringify(x))
     assert.deepEqual(await read(`${lines[0]}\n\n  \r\n${lines[1]}`), [
-      { line: 1, instruction: { messages: [user('a')] } },
-      { line: 4, instruction: { prompt: 'p', completion: 'c' } },
+      { line: 1, where: 'data/a.jsonl:1', instruction: { messages: [user('a')] } },
+      { line: 4, where: 'data/a.jsonl:4', instruction: { prompt: 'p', completion: 'c' } },
     ])
   })
 

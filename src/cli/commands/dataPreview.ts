@@ -46,7 +46,7 @@ export const run: Run<typeof dataPreviewOptions, 'file'> = async (context, { fil
   if (lines.length === 0) throw new Error(`${file}: is empty, want JSON lines`)
   const template = await templateFor(lines, folder)
   const format = { tokenizer, answers, ...(template && { template }), ...(date && { date }) }
-  const all = await context.run(encodeAll(file, lines, format, context.signal))
+  const all = await context.run(encodeAll(lines, format, context.signal))
   const counted = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0)
   const summary: Summary = {
     file,
@@ -73,16 +73,15 @@ async function templateFor(lines: readonly InstructionLine[], folder: Source): P
 }
 
 async function* encodeAll(
-  file: string,
   lines: readonly InstructionLine[],
   format: InstructionFormat,
   signal: AbortSignal,
 ): Job<Encoded[]> {
   const began = clock()
   const found: Encoded[] = []
-  for (const { line, instruction } of lines) {
+  for (const { line, where, instruction } of lines) {
     if (signal.aborted) throw new Interrupted(`encode: stopped after ${found.length} of ${lines.length} examples`)
-    found.push({ line, ...encodeInstruction(instruction, format, `${file}:${line}`) })
+    found.push({ line, ...encodeInstruction(instruction, format, where) })
     if (found.length % 100 === 0 || found.length === lines.length) {
       yield { phase: 'encode', step: found.length, steps: lines.length, seconds: clock() - began }
     }

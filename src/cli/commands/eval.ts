@@ -1,20 +1,25 @@
-/** `hedgehog eval`: perplexity of a model on text. */
+/** `hedgehog eval`: perplexity of a model on text, or the metrics that are asked for. */
 
 import { UsageError } from '../../base/errors.ts'
+import { formatMetric } from '../../base/format.ts'
+import { checkMetrics } from '../../evaluate/taskMetrics.ts'
 import { createForward } from '../../execute/forward.ts'
 import { scoreJob } from '../../execute/perplexity.ts'
 import { encodeDocuments, heldOut } from '../../io/batches.ts'
+import { type Measured, type MetricName, metrics } from '../../metrics/metrics.ts'
+import { loadConfig } from '../../models/folder.ts'
 import { openDevice } from '../../node/device.ts'
-import type { Run } from '../command.ts'
+import { openSource } from '../../node/source.ts'
+import type { Context, Outcome, Run } from '../command.ts'
+import { type EvalOptions, evaluations, lengthFor } from '../evaluations.ts'
 import { clock, openModel, readTexts } from '../inputs.ts'
 import type { evalOptions } from '../optionTables.ts'
 
 export const run: Run<typeof evalOptions, 'model'> = async (context, { model: path }, options) => {
+  if (options.metric) return measure(context, path, options.metric, options)
   const { model, tokenizer } = await openModel(path, context)
-  const { length = Math.min(256, model.config.maxLength), batch = 8, maxTokens } = options
-  if (length > model.config.maxLength) {
-    throw new UsageError(`--length: got ${length}, want at most the model's ${model.config.maxLength}`)
-  }
+  const { batch = 8, maxTokens } = options
+  const length = lengthFor(model.config, options, 256)
   const tokens = encodeDocuments(tokenizer, await readTexts(options.data)).subarray(0, maxTokens)
   const device = await openDevice(options.device as 'cpu')
   const forward = createForward(device, model.config)
@@ -26,5 +31,43 @@ export const run: Run<typeof evalOptions, 'model'> = async (context, { model: pa
   return {
     value: { model: path, ...score },
     text: `perplexity ${perplexity.toFixed(2)} (loss ${loss.toFixed(4)} nats) on ${score.tokens} tokens, ${length} at a time`,
+  }
+}
+
+/** Measures the metrics, which must all need the same. */
+async function measure(
+  context: Context,
+  path: string,
+  names: readonly MetricName[],
+  options: EvalOptions,
+): Promise<Outcome> {
+  const folder = await context.run(openSource(path))
+  const config = await loadConfig(folder)
+  asUsage(() => checkMetrics(names, config.task, '--metric'))
+  const { needs } = metrics[names[0]!]
+  const other = names.find((name) => metrics[name].needs !== needs)
+  if (other) {
+    throw new UsageError(
+      `--metric: ${names[0]} needs ${needs}, ${other} needs ${metrics[other].needs}; measure them one after the other`,
+    )
+  }
+  const { input, facts, on } = await evaluations[needs](context, { name: path, folder, config }, options)
+  const found = names.map((name) => [name, metrics[name].measure(input as never)] as const)
+  return {
+    value: { model: path, ...facts, metrics: Object.fromEntries(found) },
+    text: [...found.map(([name, measured]) => inWords(name, measured)), `on ${on}`].join('\n'),
+  }
+}
+
+function inWords(name: string, { value, parts = {} }: Measured): string {
+  const more = Object.entries(parts).map(([part, number]) => `  ${part} ${formatMetric(number)}`)
+  return [`${name} ${formatMetric(value)}`, ...more].join('\n')
+}
+
+function asUsage(check: () => void): void {
+  try {
+    check()
+  } catch (error) {
+    throw new UsageError((error as Error).message, { cause: error })
   }
 }

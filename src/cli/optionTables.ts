@@ -181,6 +181,7 @@ export const experimentRunOptions = {
   out: option('DIR', path, 'where results and checkpoints are written (runs/experiments/NAME)'),
   force: flag('begin anew, whatever is in --out'),
   device,
+  threads: option('N', whole, 'threads to compute with (as many as there are cores)'),
 }
 
 /** Options of `hedgehog serve`. */

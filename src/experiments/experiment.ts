@@ -5,7 +5,7 @@ import type { CorpusDocument, Split } from '../io/corpus.ts'
 import type { Source } from '../io/files.ts'
 import type { CaseResult, Column, ExperimentResult, PublishedRow, ResultRow } from '../report/experimentTypes.ts'
 import type { Device } from '../runtime/device.ts'
-import type { StageHost } from '../train/stage.ts'
+import { memoryStages, type StageHost } from '../train/stage.ts'
 
 /** A number that determines an experiment. */
 export interface Setting {
@@ -110,7 +110,8 @@ export async function* runExperiment(
   setup: Setup,
   ledger: Ledger = { done: {}, note: async () => {} },
 ): Job<ExperimentResult> {
-  const cases = await experiment.cases(setup)
+  // Without a store of its own, what several rows begin with is still trained once.
+  const cases = await experiment.cases({ store: memoryStages(), ...setup })
   const rows: ResultRow[] = []
   for (const one of cases) {
     let row = ledger.done[one.name]

@@ -3,8 +3,11 @@
 import { efficiencyExperiments } from './efficiency.ts'
 import type { Experiment } from './experiment.ts'
 import { fidelityExperiments } from './fidelity.ts'
+import { glueExperiments } from './glue.ts'
 import { languageExperiments } from './language.ts'
+import { longRangeExperiments } from './longRange.ts'
 import { recallExperiments } from './recall.ts'
+import { spamExperiments } from './spam.ts'
 import { summaryExperiments } from './summaries.ts'
 
 /** Experiments by name, in the paper's order. */
@@ -13,6 +16,9 @@ export const experiments: Readonly<Record<string, Experiment>> = {
   ...languageExperiments,
   ...summaryExperiments,
   ...fidelityExperiments,
+  ...glueExperiments,
+  ...longRangeExperiments,
+  ...spamExperiments,
   ...efficiencyExperiments,
 }
 

@@ -12,6 +12,19 @@ export interface Source {
   read(path: string, start?: number, end?: number): Promise<Uint8Array>
 }
 
+/** A folder of a source, as a source of its own. */
+export function subfolder(source: Source, folder: string): Source {
+  const prefix = `${folder}/`
+  return {
+    name: `${source.name}/${folder}`,
+    async list() {
+      return (await source.list()).flatMap((path) => (path.startsWith(prefix) ? [path.slice(prefix.length)] : []))
+    },
+    size: (path) => source.size(prefix + path),
+    read: (path, start, end) => source.read(prefix + path, start, end),
+  }
+}
+
 /** A place that files can be written to; a write is atomic: the old content or the whole new one, never half. */
 export interface Sink {
   readonly name: string

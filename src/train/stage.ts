@@ -11,6 +11,20 @@ export interface StageStore {
   resume(stage: string): Promise<TrainState | undefined>
 }
 
+/** A store that lasts as long as the job. */
+export function memoryStages(): StageStore {
+  const states = new Map<string, TrainState>()
+  return {
+    async save(stage, state) {
+      const slots = Object.entries(state.slots).map(([slot, arrays]) => [slot, owned(arrays)] as const)
+      const { curve } = state
+      const kept = { params: owned(state.params), slots: Object.fromEntries(slots), curve: [...curve] }
+      states.set(stage, { ...state, ...kept })
+    },
+    resume: async (stage) => states.get(stage),
+  }
+}
+
 /** What a job hands to each of its stages. */
 export interface StageHost {
   /** Seconds since any fixed moment. */
@@ -46,6 +60,12 @@ export async function* runStage(
     ...(store && { checkpoint: { every: checkpointEvery, save: (state) => store.save(stage, state) } }),
   })
   return { ...trained, params: copied(trained.params) }
+}
+
+function owned(params: Params): Params {
+  return Object.fromEntries(
+    Object.entries(params).map(([path, { shape, data }]) => [path, floats(shape, data.slice())]),
+  )
 }
 
 /** Arrays of their own, so that gradients and moments of a finished stage are not kept alive. */

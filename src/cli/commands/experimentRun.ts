@@ -30,7 +30,7 @@ export const run: Run<typeof experimentRunOptions, 'name'> = async (context, { n
   const { data, model } = options
   const fingerprint = JSON.stringify({ name, settings, seed, quick, data, model })
   const setup = {
-    device: await openDevice(options.device),
+    device: await openDevice(options.device, options.threads === undefined ? {} : { threads: options.threads }),
     ...{ quick, settings, attentions, seed, clock },
     signal: context.signal,
     resources: resourcesOf(options),

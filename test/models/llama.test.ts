@@ -162,7 +162,7 @@ describe("a family of Llama's shape", () => {
     [{ tie_word_embeddings: 'yes' }, /tie_word_embeddings: got "yes"/],
     [{ partial_rotary_factor: 0.5, head_dim: 8 }, /partial_rotary_factor: got 0\.5 of a head turned, want 1/],
     [{ rope_parameters: { rope_type: 'longrope' } }, /rope_parameters\.rope_type: got "longrope"/],
-    [{ intermediate_size: undefined }, /intermediate_size: got undefined/],
+    [{ intermediate_size: undefined }, /intermediate_size: got nothing/],
     [{ architectures: ['LlamaForQuestionAnswering'] }, /architectures: got "LlamaForQuestionAnswering"/],
   ]
   for (const [change, message] of faults) {

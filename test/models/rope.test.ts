@@ -85,7 +85,7 @@ describe('a config.json with rotary position embedding that cannot be read', () 
     [
       'a missing factor',
       { rope_scaling: { type: 'linear' } },
-      /rope_scaling\.factor: got undefined, want a number above 0/,
+      /rope_scaling\.factor: got nothing, want a number above 0/,
     ],
     ['a factor of 0', { rope_parameters: { rope_type: 'dynamic', factor: 0 } }, /rope_parameters\.factor: got 0, want/],
     ['a theta that is text', { rope_theta: '1e4' }, /json: rope_theta: got "1e4", want a number above 0/],

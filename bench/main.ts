@@ -8,6 +8,7 @@ import { formatBytes } from '../src/base/format.ts'
 import { versions } from '../src/cli/inputs.ts'
 import { adamwBench } from './adamw.ts'
 import { attentionBench } from './attention.ts'
+import { loadingBench } from './loading.ts'
 import { mapsBench } from './maps.ts'
 import { memoryBench } from './memory.ts'
 import type { Bench } from './row.ts'
@@ -21,6 +22,7 @@ const benches: Readonly<Record<string, Bench>> = {
   memory: memoryBench,
   attention: attentionBench,
   maps: mapsBench,
+  loading: loadingBench,
   adamw: adamwBench,
   startup: startupBench,
   start: startBench,

@@ -6,6 +6,8 @@ export interface Cursor {
   at: number
   /** Bytes that are left. */
   left(): number
+  /** Passes over bytes. */
+  skip(count: number): void
   /** The next bytes, as a view. */
   bytes(count: number): Uint8Array
   /** The next bytes as UTF-8. */
@@ -45,6 +47,7 @@ export function cursor(where: string, bytes: Uint8Array): Cursor {
   const self: Cursor = {
     at: 0,
     left: () => bytes.length - self.at,
+    skip: (count) => void take(count),
     bytes: (count) => bytes.subarray(take(count), self.at),
     text: (count) => decoder.decode(self.bytes(count)),
     uint8: () => view.getUint8(take(1)),

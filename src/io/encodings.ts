@@ -28,16 +28,16 @@ export function encodedBytes({ values, bytes }: Encoding, count: number): number
   return (count / values) * bytes
 }
 
-/** A range of bytes of something open, counted from its own start. */
-export type ReadRange = (start: number, end: number) => Promise<Uint8Array>
+/** A range of bytes of something open, counted from its own start; `into` as for a `Source`. */
+export type ReadRange = (start: number, end: number, into?: Uint8Array<ArrayBuffer>) => Promise<Uint8Array>
 
 /** Bytes that are read and decoded at a time. */
-const chunk = 2 ** 22
+const chunk = 2 ** 20
 
 /**
  * Values [first, first + count), both of whole blocks, as float32.
  * Float32 is read as it is; all else in pieces, so that little is held besides the result.
- * @param options.piece bytes read at a time; default 4 MiB
+ * @param options.piece bytes read at a time; default 1 MiB
  */
 export async function readValues(
   read: ReadRange,
@@ -52,14 +52,15 @@ export async function readValues(
   }
   const values = new Float32Array(count)
   const step = encoding.values * Math.max(1, Math.floor(piece / encoding.bytes))
+  const room = new Uint8Array(at(Math.min(step, count)))
   for (let done = 0; done < count; done += step) {
     const end = Math.min(done + step, count)
-    encoding.decode(aligned(await read(at(first + done), at(first + end))), values.subarray(done, end))
+    encoding.decode(aligned(await read(at(first + done), at(first + end), room)), values.subarray(done, end))
   }
   return values
 }
 
-/** The bytes in a buffer of their own, which typed arrays can look into from its start. */
+/** The bytes at the start of a buffer, which typed arrays can look into. */
 function aligned(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const own = bytes.buffer instanceof ArrayBuffer && bytes.byteOffset === 0
   return own ? (bytes as Uint8Array<ArrayBuffer>) : new Uint8Array(bytes)

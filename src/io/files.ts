@@ -8,8 +8,12 @@ export interface Source {
   list(): Promise<readonly string[]>
   /** The size of a file in bytes. @throws Error naming the file when it does not exist. */
   size(path: string): Promise<number>
-  /** Bytes [start, end) of a file, all of it by default. @throws Error naming the file, RangeError past its end. */
-  read(path: string, start?: number, end?: number): Promise<Uint8Array>
+  /**
+   * Bytes [start, end) of a file, all of it by default.
+   * @param into memory that may be used for them if it is large enough, so that reading in pieces leaves none behind
+   * @throws Error naming the file, RangeError past its end.
+   */
+  read(path: string, start?: number, end?: number, into?: Uint8Array<ArrayBuffer>): Promise<Uint8Array>
 }
 
 /** A folder of a source, as a source of its own. */

@@ -2,7 +2,7 @@
 
 import { floats, sizeOf } from '../base/array.ts'
 import { type Cursor, CutOff, cursor } from './cursor.ts'
-import { type Encoding, encodedBytes, readValues } from './encodings.ts'
+import { type Encoding, encodedBytes, type ReadRange, readValues } from './encodings.ts'
 import type { Source } from './files.ts'
 import { ggufEncodings } from './ggufBlocks.ts'
 import { checkName } from './names.ts'
@@ -29,11 +29,16 @@ const firstPiece = 2 ** 20
  * Opens a file: reads and checks its header, no tensor. Shapes are row-major, the reverse of what the file says.
  * @throws Error naming the file and what is wrong: no GGUF, cut off, sizes that cannot be, tensors that overlap or have
  * the same name, a type of values that is not read. Source: `docs/gguf.md` of ggml.
+ * @param options.texts whether lists of text, the vocabulary above all, are kept; else they are empty. Default true
  */
-export async function openGguf(source: Source, path: string): Promise<GgufFile> {
+export async function openGguf(source: Source, path: string, { texts = true } = {}): Promise<GgufFile> {
   const where = `${source.name}/${path}`
   const size = await source.size(path)
-  const { metadata, tensors } = await readHeader(source, path, where, size)
+  const { metadata, tensors } = await readHeader(source, path, where, {
+    size,
+    most: Math.min(size, headerLimit),
+    texts,
+  })
   const entry = (name: string): GgufTensor => {
     const found = tensors.get(name)
     if (found) return found
@@ -46,7 +51,7 @@ export async function openGguf(source: Source, path: string): Promise<GgufFile> 
     dtype: (name) => entry(name).dtype,
     async tensor(name) {
       const { shape, encoding, start } = entry(name)
-      const read = (from: number, to: number) => source.read(path, start + from, start + to)
+      const read: ReadRange = (from, to, into) => source.read(path, start + from, start + to, into)
       return floats(shape, await readValues(read, encoding, 0, sizeOf(shape)))
     },
   }
@@ -65,13 +70,21 @@ interface Header {
   readonly tensors: ReadonlyMap<string, GgufTensor>
 }
 
+interface Limits {
+  /** Bytes of the file. */
+  readonly size: number
+  /** The most bytes that the header can have. */
+  readonly most: number
+  readonly texts: boolean
+}
+
 /** Nobody knows how long a header is before its end, so a longer piece is read when one was too short. */
-async function readHeader(source: Source, path: string, where: string, size: number): Promise<Header> {
-  const most = Math.min(size, headerLimit)
+async function readHeader(source: Source, path: string, where: string, limits: Limits): Promise<Header> {
+  const { size, most } = limits
   for (let length = Math.min(firstPiece, most); ; length = Math.min(4 * length, most)) {
     const input = cursor(where, await source.read(path, 0, length))
     try {
-      return parseHeader(where, input, size, most)
+      return parseHeader(where, input, limits)
     } catch (error) {
       if (!(error instanceof CutOff) || length === size) throw error
       if (length === most) throw new Error(`${where}: the header is longer than ${headerLimit} bytes`, { cause: error })
@@ -84,8 +97,8 @@ const magic = 0x46554747
 /** The most tensors, and the most keys of metadata; the largest models have some thousands. */
 const mostEntries = 2 ** 17
 
-/** @param most bytes that the header can have */
-function parseHeader(where: string, input: Cursor, size: number, most: number): Header {
+function parseHeader(where: string, input: Cursor, limits: Limits): Header {
+  const { size, most } = limits
   if (size < 4 || input.uint32() !== magic) throw new Error(`${where}: is no GGUF file`)
   const version = input.uint32()
   if (version !== 2 && version !== 3) {
@@ -98,7 +111,7 @@ function parseHeader(where: string, input: Cursor, size: number, most: number): 
   for (let i = 0; i < pairCount; i++) {
     const key = checkName(where, input.text(input.uint64()))
     if (metadata.has(key)) throw new Error(`${where}: has the key ${key} twice`)
-    metadata.set(key, readValue(`${where}: ${key}`, input, input.uint32(), most))
+    metadata.set(key, readValue(`${where}: ${key}`, input, input.uint32(), limits))
   }
   const tensors = Array.from({ length: tensorCount }, () => readTensor(where, input))
   const alignment = metadata.get('general.alignment') ?? 32
@@ -133,9 +146,9 @@ const valueTypes: Readonly<Record<number, readonly [number, (input: Cursor) => n
 }
 const [stringType, arrayType, uint64Type, int64Type] = [8, 9, 10, 11] as const
 
-function readValue(where: string, input: Cursor, type: number, most: number): GgufValue {
+function readValue(where: string, input: Cursor, type: number, limits: Limits): GgufValue {
   if (type === stringType) return input.text(input.uint64())
-  if (type === arrayType) return readList(where, input, most)
+  if (type === arrayType) return readList(where, input, limits)
   if (type === uint64Type) return input.uint64()
   if (type === int64Type) return input.int64()
   const known = valueTypes[type]
@@ -143,7 +156,7 @@ function readValue(where: string, input: Cursor, type: number, most: number): Gg
   throw new Error(`${where}: got a value of type ${type}, want one of 0 to 12`)
 }
 
-function readList(where: string, input: Cursor, most: number): readonly string[] | GgufNumbers {
+function readList(where: string, input: Cursor, { most, texts }: Limits): readonly string[] | GgufNumbers {
   const type = input.uint32()
   const known = valueTypes[type]
   const isLong = type === stringType || type === uint64Type || type === int64Type
@@ -152,7 +165,10 @@ function readList(where: string, input: Cursor, most: number): readonly string[]
   if (known) return new known[2](Uint8Array.from(input.bytes(count * known[0])).buffer)
   if (type === stringType) {
     const list: string[] = []
-    while (list.length < count) list.push(input.text(input.uint64()))
+    for (let i = 0; i < count; i++) {
+      if (texts) list.push(input.text(input.uint64()))
+      else input.skip(input.uint64())
+    }
     return list
   }
   if (count * 8 > input.left()) input.bytes(count * 8)

@@ -25,7 +25,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
  * @throws Error as `openGguf`, and when its architecture is none of those in the table.
  */
 export async function openGgufModel(source: Source, path: string): Promise<Checkpoint> {
-  const file = await openGguf(source, path)
+  const file = await openGguf(source, path, { texts: false })
   const where = `${source.name}/${path}`
   return architectureOf(where, file).checkpoint(where, file)
 }
@@ -43,10 +43,9 @@ const made: Readonly<Record<string, (where: string, file: GgufFile) => Json | Pr
  */
 export function ggufFolder(source: Source, path: string): Source {
   const texts = new Map<string, Promise<Uint8Array>>()
-  let opened: Promise<GgufFile> | undefined
   const make = async (name: string): Promise<Uint8Array> => {
-    opened ??= openGguf(source, path)
-    return new TextEncoder().encode(JSON.stringify(await made[name]!(`${source.name}/${path}`, await opened)))
+    const file = await openGguf(source, path, { texts: name !== 'config.json' })
+    return new TextEncoder().encode(JSON.stringify(await made[name]!(`${source.name}/${path}`, file)))
   }
   const textOf = async (name: string): Promise<Uint8Array | undefined> => {
     if (!Object.hasOwn(made, name) || (await source.list()).includes(name)) return undefined
@@ -61,9 +60,9 @@ export function ggufFolder(source: Source, path: string): Source {
       return [...new Set([...others, ...Object.keys(made)])].sort()
     },
     size: async (name) => (await textOf(name))?.length ?? source.size(name),
-    read: async (name, start, end) => {
+    read: async (name, start, end, into) => {
       const text = await textOf(name)
-      return text ? text.slice(start, end) : source.read(name, start, end)
+      return text ? text.slice(start, end) : source.read(name, start, end, into)
     },
   }
 }

@@ -1,7 +1,7 @@
 /** Reads and writes safetensors files; tensors are read by range. */
 
 import { type FloatArray, floats, type Params, sizeOf } from '../base/array.ts'
-import { floatEncodings, readValues } from './encodings.ts'
+import { floatEncodings, type ReadRange, readValues } from './encodings.ts'
 import type { Sink, Source } from './files.ts'
 import { toBfloat16, toFloat16 } from './half.ts'
 import { parseHeader, type StoredTensor } from './safetensorsHeader.ts'
@@ -50,7 +50,7 @@ export async function openSafetensors(source: Source, path: string): Promise<Saf
       const known = Object.keys(floatEncodings).join(', ')
       if (!encoding) throw new Error(`${where}: ${name} is stored as ${dtype}, want one of ${known}`)
       const begin = 8 + length + start
-      const read = (from: number, to: number) => source.read(path, begin + from, begin + to)
+      const read: ReadRange = (from, to, into) => source.read(path, begin + from, begin + to, into)
       return floats(shape, await readValues(read, encoding, 0, sizeOf(shape)))
     },
   }

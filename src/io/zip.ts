@@ -148,12 +148,12 @@ function member(source: Source, path: string, where: string, entry: Entry, end: 
     if (begin + packed > end) throw new Error(`${where}: ${name} lies outside of the file; it is cut off or damaged`)
     return begin
   }
-  const read: ReadRange = async (start, stop) => {
+  const read: ReadRange = async (start, stop, into) => {
     if (!(start >= 0 && start <= stop && stop <= size))
       throw new RangeError(`${where}: ${name}: got bytes [${start}, ${stop}), want a range within [0, ${size})`)
     data ??= dataStart()
     const begin = await data
-    if (!deflated) return source.read(path, begin + start, begin + stop)
+    if (!deflated) return source.read(path, begin + start, begin + stop, into)
     const packedBytes: ReadRange = (from, to) => source.read(path, begin + from, begin + to)
     return inflateRange(`${where}: ${name}`, packedBytes, packed, start, stop)
   }

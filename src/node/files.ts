@@ -31,7 +31,7 @@ export function folderSource(path: string): Source {
       if (!found.isFile()) throw new Error(`${path}: ${file} is a folder, want a file`)
       return found.size
     },
-    read: (file, start = 0, end) => readRange(root, path, file, start, end),
+    read: (file, start = 0, end, into) => readRange(root, path, file, [start, end], into),
   }
 }
 
@@ -64,7 +64,13 @@ async function leadsToFile(link: string): Promise<boolean> {
   return (await stat(link).catch(() => undefined))?.isFile() ?? false
 }
 
-async function readRange(root: string, path: string, file: string, start: number, end?: number): Promise<Uint8Array> {
+async function readRange(
+  root: string,
+  path: string,
+  file: string,
+  [start, end]: readonly [number, number | undefined],
+  into?: Uint8Array<ArrayBuffer>,
+): Promise<Uint8Array> {
   const full = inside(root, path, file)
   const handle = await open(full, 'r').catch((error) => missing(error, root, path, file))
   try {
@@ -75,7 +81,8 @@ async function readRange(root: string, path: string, file: string, start: number
     if (!(start >= 0 && start <= stop && stop <= size)) {
       throw new RangeError(`${join(path, file)}: got bytes [${start}, ${stop}), want a range within [0, ${size})`)
     }
-    const bytes = new Uint8Array(stop - start)
+    const length = stop - start
+    const bytes = into && into.length >= length ? into.subarray(0, length) : new Uint8Array(length)
     for (let done = 0; done < bytes.length; ) {
       const { bytesRead } = await handle.read(bytes, done, Math.min(bytes.length - done, 2 ** 30), start + done)
       if (bytesRead === 0) throw new Error(`${join(path, file)}: became shorter while it was read`)

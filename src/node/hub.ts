@@ -17,13 +17,7 @@ import { weightFiles } from '../io/checkpoint.ts'
 import type { Source } from '../io/files.ts'
 import { folderSource, reason } from './files.ts'
 import { downloadFile, type HubFile, type OpenBytes, WrongContent } from './hubFile.ts'
-
-/** A model of the Hub: `owner/name`, a branch, tag or commit of it, and one of its GGUF files where it has several. */
-export interface HubId {
-  readonly repo: string
-  readonly revision: string
-  readonly file?: string
-}
+import type { HubId } from './hubId.ts'
 
 /** Where the Hub and its cache are; the defaults are those of its other tools. */
 export interface HubOptions {
@@ -39,15 +33,6 @@ export interface HubOptions {
   readonly retries?: number
   /** Milliseconds before the first of them; each next waits twice as long. Default 1000. */
   readonly retryDelay?: number
-}
-
-/** The id in `hub:owner/name`, `owner/name@revision` or `owner/name/file.gguf`; undefined for other text. */
-export function parseHubId(text: string): HubId | undefined {
-  const pattern =
-    /^(?:hub:)?(?<repo>[\w-][\w.-]*\/[\w-][\w.-]*)(?:@(?<revision>[\w.-]+))?(?:\/(?<file>[\w./-]+\.gguf))?$/
-  const { repo, revision = 'main', file } = pattern.exec(text)?.groups ?? {}
-  if (!repo || file?.includes('..')) return undefined
-  return { repo, revision, ...(file !== undefined && { file }) }
 }
 
 /** Files beside the weights that tell what a model is; all are small. */

@@ -6,7 +6,8 @@ import type { Job } from '../base/progress.ts'
 import type { Source } from '../io/files.ts'
 import { ggufFolder, modelFolder } from '../io/ggufFolder.ts'
 import { folderSource } from './files.ts'
-import { type HubOptions, hubFolder, parseHubId } from './hub.ts'
+import type { HubOptions } from './hub.ts'
+import { parseHubId } from './hubId.ts'
 
 /**
  * The model folder that a name means: a folder as it is, a GGUF file as what it stands for, and `hub:owner/name`, or
@@ -22,6 +23,8 @@ export async function* openSource(name: string, options: HubOptions = {}): Job<S
     throw new Error(`${name}: want hub:owner/name, hub:owner/name@revision or hub:owner/name/file.gguf`)
   }
   if (!id) return modelFolder(folderSource(name))
+  // Most runs need no Hub: its library is loaded when one does.
+  const { hubFolder } = await import('./hub.ts')
   try {
     return await modelFolder(yield* hubFolder(id, options))
   } catch (error) {

@@ -8,7 +8,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, beforeEach, test } from 'node:test'
 import { finish, type Progress } from '../../src/base/progress.ts'
-import { hubFolder, parseHubId } from '../../src/node/hub.ts'
+import { hubFolder } from '../../src/node/hub.ts'
+import { parseHubId } from '../../src/node/hubId.ts'
 import { openSource } from '../../src/node/source.ts'
 
 const commit = 'c0ffee'.padEnd(40, '0')

@@ -15,7 +15,7 @@ import {
   trainOptions,
 } from './optionTables.ts'
 
-const model = 'a checkpoint folder: config.json, model.safetensors, tokenizer.json'
+const model = 'a model: a folder with config.json, weights and tokenizer.json, a GGUF file, or hub:owner/name'
 
 /** All commands, in the order in which the help shows them. */
 export const commands: readonly Command[] = [

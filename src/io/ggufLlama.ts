@@ -42,7 +42,9 @@ export function llamaCheckpoint(where: string, file: GgufFile): Checkpoint {
   const read = metadataReader(where, file)
   const heads = read.size('attention.head_count')
   const keyHeads = read.size('attention.head_count_kv', heads)
-  const names = new Map(file.names.filter((name) => name !== frequencies).map((name) => [llamaName(name), name]))
+  const weights = file.names.filter((name) => name !== frequencies)
+  const names = new Map(weights.map((name) => [llamaName(name), name]))
+  if (names.size !== weights.length) throw new Error(`${where}: has two tensors for one parameter`)
   const stored = (name: string): string => {
     const found = names.get(name)
     if (found !== undefined) return found
@@ -141,6 +143,9 @@ function plain(value: number): number {
   return Math.fround(short) === Math.fround(value) ? short : value
 }
 
+/** Lengths that models are trained with before their rotary frequencies are scaled. */
+const originalLengths = Array.from({ length: 12 }, (_, i) => 2 ** (i + 9))
+
 /**
  * The scaling of Llama 3.1 that gives the stored factors of frequencies, if there are any.
  * @throws Error when none does: a model that turns otherwise would be wrong at every position.
@@ -148,23 +153,19 @@ function plain(value: number): number {
 async function frequencyScaling(where: string, file: GgufFile, theta: number, headDim: number) {
   if (!file.names.includes(frequencies)) return undefined
   const { data } = await file.tensor(frequencies)
-  const factor = Math.max(...data.subarray(0, headDim / 2))
+  const factor = data.reduce((most, value) => Math.max(most, value), 1)
   if (factor === 1) return undefined
-  const scaling = {
-    rope_type: 'llama3',
-    factor: plain(factor),
-    low_freq_factor: 1,
-    high_freq_factor: 4,
-    original_max_position_embeddings: 8192,
-  }
-  const isMet =
-    data.length === headDim / 2 &&
-    data.every((found, i) => {
-      const wavelength = 2 * Math.PI * theta ** ((2 * i) / headDim)
-      const smooth = (8192 / wavelength - 1) / 3
+  for (const length of data.length === headDim / 2 ? originalLengths : []) {
+    const isMet = data.every((found, i) => {
+      const smooth = (length / (2 * Math.PI * theta ** ((2 * i) / headDim)) - low) / (high - low)
       const want = smooth <= 0 ? factor : smooth >= 1 ? 1 : 1 / ((1 - smooth) / factor + smooth)
       return Math.abs(found - want) <= 1e-4 * want
     })
-  if (isMet) return scaling
+    const scaling = { factor: plain(factor), low_freq_factor: low, high_freq_factor: high }
+    if (isMet) return { rope_type: 'llama3', ...scaling, original_max_position_embeddings: length }
+  }
   throw new Error(`${where}: ${frequencies}: these factors are no scaling of Llama 3; use the model's safetensors`)
 }
+
+/** Wavelengths in the original length between which frequencies are scaled in part, as in all models so far. */
+const [low, high] = [1, 4]

@@ -7,6 +7,7 @@ import { type GgufFile, openGguf } from '../../src/io/gguf.ts'
 import { ggufEncodings } from '../../src/io/ggufBlocks.ts'
 import { openSafetensors } from '../../src/io/safetensors.ts'
 import { folder } from '../folder.ts'
+import { ggufFile, type TestTensor } from '../ggufFile.ts'
 
 const path = 'test/fixtures/gguf/types.gguf'
 const types = new Uint8Array(readFileSync(path))
@@ -87,7 +88,7 @@ test('version 2 reads as version 3 does; others and the other byte order are ref
 })
 
 test('a long header is read in growing pieces, tensors by range', async () => {
-  const long = file({
+  const long = ggufFile({
     pairs: { note: Array.from({ length: 2 ** 15 }, () => 'one of many words that make a header long') },
     tensors: { w: { values: [3, 1, 2] } },
   })
@@ -106,63 +107,7 @@ test('a long header is read in growing pieces, tensors by range', async () => {
   assert.deepEqual(reads, [2 ** 20, Math.min(2 ** 22, long.length), 12])
 })
 
-interface Tensor {
-  readonly values: readonly number[]
-  readonly shape?: readonly (number | bigint)[]
-  readonly type?: number
-  readonly start?: number | bigint
-  readonly name?: string
-}
-
-/** A GGUF file with float32 tensors and metadata of texts, lists of texts and numbers; `claims` are lies. */
-function file({
-  pairs = {},
-  tensors = {},
-  claims = {},
-}: {
-  pairs?: Record<string, string | number | readonly string[]>
-  tensors?: Record<string, Tensor>
-  claims?: { tensors?: bigint; pairs?: bigint; type?: number; count?: bigint }
-}): Uint8Array {
-  const parts: Buffer[] = []
-  const u32 = (value: number) => parts.push(Buffer.from(Uint32Array.of(value).buffer))
-  const u64 = (value: number | bigint) => parts.push(Buffer.from(BigUint64Array.of(BigInt(value)).buffer))
-  const text = (value: string) => u64(Buffer.byteLength(value)) && parts.push(Buffer.from(value))
-  parts.push(Buffer.from('GGUF'))
-  u32(3)
-  u64(claims.tensors ?? Object.keys(tensors).length)
-  u64(claims.pairs ?? Object.keys(pairs).length)
-  for (const [key, value] of Object.entries(pairs)) {
-    text(key.replace(/#.*/, ''))
-    if (typeof value === 'string') u32(claims.type ?? 8) && text(value)
-    else if (typeof value === 'number') u32(4) && u32(value)
-    else {
-      u32(9)
-      u32(claims.type ?? 8)
-      u64(claims.count ?? value.length)
-      for (const item of value) text(item)
-    }
-  }
-  const data: Buffer[] = []
-  let at = 0
-  for (const [name, { values, shape = [values.length], type = 0, start = at, name: other }] of Object.entries(
-    tensors,
-  )) {
-    text(other ?? name)
-    u32(shape.length)
-    for (const size of shape.toReversed()) u64(size)
-    u32(type)
-    u64(start)
-    const bytes = Buffer.alloc(Math.ceil(values.length / 8) * 32)
-    Buffer.from(Float32Array.from(values).buffer).copy(bytes)
-    data.push(bytes)
-    at += bytes.length
-  }
-  const header = Buffer.concat(parts)
-  return new Uint8Array(Buffer.concat([header, Buffer.alloc((32 - (header.length % 32)) % 32), ...data]))
-}
-
-const w: Tensor = { values: [1, 2, 3, 4, 5, 6, 7, 8] }
+const w: TestTensor = { values: [1, 2, 3, 4, 5, 6, 7, 8] }
 const huge = 2n ** 60n
 const wrongFiles: readonly [string, Uint8Array, RegExp][] = [
   ['nothing', new Uint8Array(0), /is no GGUF file/],
@@ -171,36 +116,36 @@ const wrongFiles: readonly [string, Uint8Array, RegExp][] = [
   ['cut data', types.subarray(0, types.length - 40), /want an end within .*cut off/],
   [
     'countless tensors',
-    file({ tensors: { w }, claims: { tensors: huge } }),
+    ggufFile({ tensors: { w }, claims: { tensors: huge } }),
     /got 1152921504606846976 tensors|got Infinity tensors/,
   ],
-  ['countless keys', file({ claims: { pairs: huge } }), /keys, more than \d+ bytes of a header/],
-  ['an endless list', file({ pairs: { a: ['b'] }, claims: { count: huge } }), /a: got .* list items, more than/],
-  ['a list of lists', file({ pairs: { a: ['b'] }, claims: { type: 9 } }), /a: got a list of type 9/],
-  ['an unknown kind', file({ pairs: { a: 'b' }, claims: { type: 13 } }), /a: got a value of type 13/],
-  ['one key twice', file({ pairs: { 'a#1': 'b', 'a#2': 'c' } }), /has the key a twice/],
-  ['one name twice', file({ tensors: { w, v: { ...w, name: 'w' } } }), /has two tensors w/],
-  ['a control character', file({ tensors: { 'a\nb': w } }), /"a\\nb" cannot be a name/],
+  ['countless keys', ggufFile({ claims: { pairs: huge } }), /keys, more than \d+ bytes of a header/],
+  ['an endless list', ggufFile({ pairs: { a: ['b'] }, claims: { count: huge } }), /a: got .* list items, more than/],
+  ['a list of lists', ggufFile({ pairs: { a: ['b'] }, claims: { type: 9 } }), /a: got a list of type 9/],
+  ['an unknown kind', ggufFile({ pairs: { a: 'b' }, claims: { type: 13 } }), /a: got a value of type 13/],
+  ['one key twice', ggufFile({ pairs: { 'a#1': 'b', 'a#2': 'c' } }), /has the key a twice/],
+  ['one name twice', ggufFile({ tensors: { w, v: { ...w, name: 'w' } } }), /has two tensors w/],
+  ['a control character', ggufFile({ tensors: { 'a\nb': w } }), /"a\\nb" cannot be a name/],
   [
     'a type that is not read',
-    file({ tensors: { w: { ...w, type: 16 } } }),
+    ggufFile({ tensors: { w: { ...w, type: 16 } } }),
     /w: is stored as IQ2_XXS, which is not read/,
   ],
-  ['a type that there is not', file({ tensors: { w: { ...w, type: 999 } } }), /w: is stored as type 999/],
+  ['a type that there is not', ggufFile({ tensors: { w: { ...w, type: 999 } } }), /w: is stored as type 999/],
   [
     'a row of half a block',
-    file({ tensors: { w: { ...w, type: 8 } } }),
+    ggufFile({ tensors: { w: { ...w, type: 8 } } }),
     /w: got shape \[8\], want rows of a multiple of 32 for Q8_0/,
   ],
-  ['five axes', file({ tensors: { w: { ...w, shape: [1, 1, 1, 1, 8] } } }), /w: got 5 axes/],
-  ['an impossible shape', file({ tensors: { w: { ...w, shape: [huge, huge] } } }), /w: got (F32 of )?shape/],
-  ['an impossible place', file({ tensors: { w: { ...w, start: huge } } }), /w: got F32 of shape \[8\] from byte/],
-  ['an overlap', file({ tensors: { w, v: { ...w, start: 16 } } }), /v: overlaps w/],
-  ['no alignment', file({ pairs: { 'general.alignment': 0 }, tensors: { w } }), /got alignment 0/],
+  ['five axes', ggufFile({ tensors: { w: { ...w, shape: [1, 1, 1, 1, 8] } } }), /w: got 5 axes/],
+  ['an impossible shape', ggufFile({ tensors: { w: { ...w, shape: [huge, huge] } } }), /w: got (F32 of )?shape/],
+  ['an impossible place', ggufFile({ tensors: { w: { ...w, start: huge } } }), /w: got F32 of shape \[8\] from byte/],
+  ['an overlap', ggufFile({ tensors: { w, v: { ...w, start: 16 } } }), /v: overlaps w/],
+  ['no alignment', ggufFile({ pairs: { 'general.alignment': 0 }, tensors: { w } }), /got alignment 0/],
 ]
 
 test('each kind of damage is one line that names the file and the damage', async () => {
-  await (await open(file({ pairs: { a: 'b', 'general.alignment': 32 }, tensors: { w } }))).tensor('w')
+  await (await open(ggufFile({ pairs: { a: 'b', 'general.alignment': 32 }, tensors: { w } }))).tensor('w')
   for (const [what, bytes, message] of wrongFiles) {
     await assert.rejects(open(bytes), (error: Error) => {
       assert.match(error.message, message, what)

@@ -8,6 +8,7 @@ import { openSafetensors } from '../../src/io/safetensors.ts'
 import { loadTokenizer } from '../../src/io/tokenizer.ts'
 import { folderSource } from '../../src/node/files.ts'
 import { folder } from '../folder.ts'
+import { ggufFile } from '../ggufFile.ts'
 
 const fixture = (name: string) => new Uint8Array(readFileSync(`test/fixtures/gguf/${name}`))
 const golden = JSON.parse(readFileSync('test/fixtures/gguf/llama.json', 'utf8'))
@@ -84,6 +85,48 @@ test('what is no Llama, or no byte-level BPE, is refused by its key', async () =
       message: /llama\.block_count: got nothing, want a number/,
     },
   )
+})
+
+/** A Llama of one block without its weights, but for factors of rotary frequencies. */
+function llamaWith(factors: readonly number[], pairs: Record<string, string | number> = {}) {
+  const metadata = {
+    'general.architecture': 'llama',
+    'llama.attention.head_count': 3,
+    'llama.embedding_length': 48,
+    'llama.feed_forward_length': 5,
+    'llama.block_count': 1,
+    'llama.context_length': 2048,
+    'llama.rope.freq_base': 500000,
+    'llama.attention.layer_norm_rms_epsilon': 1,
+    ...pairs,
+  }
+  const tensors = { 'token_embd.weight': { values: [1, 2] }, 'rope_freqs.weight': { values: factors } }
+  return modelFolder(folder({ 'm.gguf': ggufFile({ pairs: metadata, tensors }) }))
+}
+
+test("factors of rotary frequencies become the scaling that they were made from, as transformers' frequencies tell", async () => {
+  const { cases } = JSON.parse(readFileSync('test/fixtures/rope.json', 'utf8'))
+  const { config, frequencies } = cases.find(({ name }: { name: string }) => name === 'llama3')
+  const factors = frequencies.map((scaled: number, i: number) => config.rope_theta ** (-i / 8) / scaled)
+  const made = await readJsonObject(await llamaWith(factors), 'config.json')
+  assert.deepEqual(made.rope_scaling, config.rope_scaling)
+  const names = (await openCheckpoint(await llamaWith(factors))).names
+  assert.deepEqual(names, ['model.embed_tokens.weight'])
+  const even = await readJsonObject(await llamaWith(factors.map(() => 1)), 'config.json')
+  assert.equal(even.rope_scaling, null)
+  const other = factors.toSpliced(2, 1, 3)
+  await assert.rejects(async () => readJsonObject(await llamaWith(other), 'config.json'), /are no scaling of Llama 3;/)
+})
+
+test('scalings that the metadata names are those of config.json', async () => {
+  const scaled = async (pairs: Record<string, string | number>) => {
+    const named = Object.entries(pairs).map(([key, value]) => [`llama.rope.scaling.${key}`, value])
+    return (await readJsonObject(await llamaWith([1], Object.fromEntries(named)), 'config.json')).rope_scaling
+  }
+  assert.deepEqual(await scaled({ type: 'linear', factor: 4 }), { rope_type: 'linear', factor: 4 })
+  const yarn = await scaled({ type: 'yarn', factor: 4, original_context_length: 512 })
+  assert.deepEqual(yarn, { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 512 })
+  await assert.rejects(scaled({ type: 'longrope' }), /llama\.rope\.scaling\.type: got "longrope"/)
 })
 
 const smollm = '.cache/models/smollm2-135m-instruct'

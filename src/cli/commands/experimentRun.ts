@@ -10,8 +10,9 @@ import { experimentNamed } from '../../experiments/table.ts'
 import { writeJson } from '../../models/folder.ts'
 import { openDevice } from '../../node/device.ts'
 import { folderSource } from '../../node/files.ts'
+import { openSource } from '../../node/source.ts'
 import { experimentHtml, experimentText } from '../../report/experiment.ts'
-import type { Run } from '../command.ts'
+import type { Context, Run } from '../command.ts'
 import { openExperimentStore } from '../experimentStore.ts'
 import { clock, versions, writeTogether } from '../inputs.ts'
 import type { Values } from '../options.ts'
@@ -33,7 +34,7 @@ export const run: Run<typeof experimentRunOptions, 'name'> = async (context, { n
     device: await openDevice(options.device, options.threads === undefined ? {} : { threads: options.threads }),
     ...{ quick, settings, attentions, seed, clock },
     signal: context.signal,
-    resources: resourcesOf(options),
+    resources: await resourcesOf(options, context),
   }
   const store = await openExperimentStore(out, fingerprint, force)
   const job = runExperiment(name, experiment, { ...setup, store: store.stages }, store.ledger)
@@ -58,10 +59,10 @@ function chosenAttentions({ attentions }: Experiment, { compare }: Options): str
   return [...new Set(named.map((full, i) => (compare ?? attentions)[i] ?? full))]
 }
 
-function resourcesOf({ data, model }: Options): Resources {
+async function resourcesOf({ data, model }: Options, context: Context): Promise<Resources> {
   return {
     ...(data && { data: folderSource(data) }),
-    ...(model && { model: folderSource(model) }),
+    ...(model && { model: await context.run(openSource(model)) }),
     bundled: folderSource(fileURLToPath(new URL('../../../models/tiny', import.meta.url))),
     corpus: packagedCorpus,
   }

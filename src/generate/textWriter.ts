@@ -21,6 +21,8 @@ export interface TextWriter<Token> {
   end(): TextPiece<Token>
   /** Whether a stop string was written: the text has ended then. */
   stopped(): boolean
+  /** Whether all text of all tokens has been given out. */
+  settled(): boolean
 }
 
 /** @param stops texts that end the text; they are not given out, nor are tokens that begin inside of one. */
@@ -32,6 +34,7 @@ export function textWriter<Token>(
   const filter = stopFilter(stops)
   let held: PlacedToken<Token>[] = []
   let [written, given] = [0, 0]
+  let open = false
   const give = (text: string, all: boolean): TextPiece<Token> => {
     given += text.length
     const tokens = held.filter(({ start }) => all || start < given)
@@ -42,6 +45,7 @@ export function textWriter<Token>(
     push(id, token) {
       held.push({ start: written, token })
       const text = stream.push(id)
+      open = text === ''
       written += text.length
       return give(filter.push(text), false)
     },
@@ -50,5 +54,6 @@ export function textWriter<Token>(
       return give(rest + filter.end(), !filter.stopped())
     },
     stopped: () => filter.stopped(),
+    settled: () => !open && given === written,
   }
 }

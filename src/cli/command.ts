@@ -34,6 +34,15 @@ export interface Outcome {
   readonly text: string
 }
 
+/** Lines that a person types, or that are piped in. */
+export interface Lines {
+  /** Whether a person sits there. */
+  readonly terminal: boolean
+  /** The next line, undefined at the end of the input or when the signal is aborted. */
+  ask(prompt: string, signal: AbortSignal): Promise<string | undefined>
+  close(): void
+}
+
 /** What the command line hands to a command's body. */
 export interface Context {
   readonly seed: number
@@ -50,6 +59,12 @@ export interface Context {
   readonly colours: boolean
   /** Runs a job to its end, drawing its progress, and returns its result. */
   run<T>(job: Job<T>): Promise<T>
+  /** Lines from stdin, opened by the first call; the command line closes them. */
+  lines(): Promise<Lines>
+  /**
+   * Runs a part of the work that Ctrl-C ends and not the command: the part is given a signal of its own.
+   */
+  part<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T>
   /** Writes text to stdout at once, e.g. generated tokens; does nothing under `--json`. */
   write(text: string): void
 }

@@ -3,6 +3,7 @@
 import type { Command } from './command.ts'
 import { command } from './command.ts'
 import {
+  chatOptions,
   convertOptions,
   dataPreviewOptions,
   evalOptions,
@@ -67,10 +68,22 @@ export const commands: readonly Command[] = [
   command({
     name: 'generate',
     summary: 'write text with a model, with a state of constant size',
-    examples: ["generate converted --prompt 'The old house' --tokens 100 --temperature 0.8"],
+    examples: [
+      "generate converted --prompt 'The old house' --tokens 100 --temperature 0.8",
+      "generate converted --prompt 'The old house' --save house.safetensors",
+      "generate converted --load house.safetensors --prompt ' At last'",
+    ],
     arguments: { model },
     options: generateOptions,
     load: () => import('./commands/generate.ts'),
+  }),
+  command({
+    name: 'chat',
+    summary: 'talk with a model in the terminal',
+    examples: ['chat converted', "chat converted --system 'Be brief.' --temperature 0.7"],
+    arguments: { model },
+    options: chatOptions,
+    load: () => import('./commands/chat.ts'),
   }),
   command({
     name: 'data preview',

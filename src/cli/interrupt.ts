@@ -15,6 +15,10 @@ export interface SignalSource {
 export interface Interrupt {
   /** Its reason is an {@link Interrupted}, so `signal.throwIfAborted()` ends a job that has nothing to save. */
   readonly signal: AbortSignal
+  /** Runs work that the next Ctrl-C ends instead: it is given a signal of its own. One at a time. */
+  part<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T>
+  /** What a signal does, for a terminal that hands Ctrl-C over as a key. */
+  press(): void
   release(): void
 }
 
@@ -29,17 +33,34 @@ export function listenForInterrupt(
   exit: (code: number) => void,
 ): Interrupt {
   const controller = new AbortController()
-  const listener = () => {
+  let inner: AbortController | undefined
+  const end = () => {
     if (controller.signal.aborted) return exit(interruptedExitCode)
     say('stopping after this step; press Ctrl-C again to leave at once')
     controller.abort(new Interrupted('interrupted; nothing was saved'))
+    inner?.abort(controller.signal.reason)
   }
-  const names = ['SIGINT', 'SIGTERM'] as const
-  for (const name of names) source.on(name, listener)
+  const press = () => {
+    if (inner && !inner.signal.aborted) inner.abort(new Interrupted('interrupted'))
+    else end()
+  }
+  source.on('SIGINT', press)
+  source.on('SIGTERM', end)
   return {
     signal: controller.signal,
+    async part(work) {
+      const own = new AbortController()
+      inner = own
+      try {
+        return await work(own.signal)
+      } finally {
+        inner = undefined
+      }
+    },
+    press,
     release: () => {
-      for (const name of names) source.off(name, listener)
+      source.off('SIGINT', press)
+      source.off('SIGTERM', end)
     },
   }
 }

@@ -18,6 +18,7 @@ process.exitCode = await runCommandLine(process.argv.slice(2), commands, {
   err: process.stderr,
   env: process.env,
   signals: process,
+  lines: { input: process.stdin, output: process.stdout },
   version,
   now: () => performance.now() / 1000,
   memory: () => process.memoryUsage.rss(),

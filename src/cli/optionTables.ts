@@ -148,15 +148,34 @@ export const inspectOptions = {
   device,
 }
 
-/** Options of `hedgehog generate`. */
-export const generateOptions = {
-  prompt: option('TEXT', anyText, 'the text to go on from'),
-  tokens: option('N', whole, 'tokens to generate'),
+/** How tokens are chosen. */
+const sampling = {
   temperature: option('X', number({ from: 0 }), 'below 1 more likely text, 0 always the likeliest token'),
   topK: option('N', whole, 'sample from this many of the likeliest tokens'),
   topP: option('X', number({ above: 0, to: 1 }), 'sample from the likeliest tokens with this much of the probability'),
   minP: option('X', number({ from: 0, to: 1 }), 'leave out tokens below this share of the likeliest one'),
   repetitionPenalty: option('X', rate, 'above 1 makes tokens that were seen less likely'),
+}
+
+/** Options of `hedgehog generate`. */
+export const generateOptions = {
+  prompt: option('TEXT', anyText, 'the text to go on from'),
+  tokens: option('N', whole, 'tokens to generate'),
+  ...sampling,
+  stop: many(option('TEXT', anyText, 'end before this text')),
+  count: withDefault(option('N', integer(1, 256), 'texts to write at once'), 1),
+  logprobs: option('N', integer(0, 1000), 'with --json, ln p of each token and of the N likeliest in its place'),
+  load: option('FILE', path, 'go on from a saved state; --prompt comes after what it has read'),
+  save: option('FILE', path, 'save the state at the end of the text'),
+  device,
+}
+
+/** Options of `hedgehog chat`. */
+export const chatOptions = {
+  system: option('TEXT', anyText, 'what the model is told before the conversation'),
+  load: option('FILE', path, 'go on from a saved conversation'),
+  tokens: withDefault(option('N', whole, 'the most tokens of an answer'), 512),
+  ...sampling,
   device,
 }
 

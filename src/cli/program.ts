@@ -4,7 +4,7 @@ import { Command as CommanderCommand, CommanderError, Option as CommanderOption 
 import { Interrupted, UsageError } from '../base/errors.ts'
 import { capital } from '../base/format.ts'
 import type { Job } from '../base/progress.ts'
-import type { Command, Context, Outcome } from './command.ts'
+import type { Command, Context, Lines, Outcome } from './command.ts'
 import { commonOptions } from './command.ts'
 import type { SignalSource } from './interrupt.ts'
 import { interruptedExitCode, listenForInterrupt } from './interrupt.ts'
@@ -12,6 +12,7 @@ import type { Option, OptionTable, Values } from './options.ts'
 import { flagOf, readOption } from './options.ts'
 import type { ProgressView } from './progress.ts'
 import { jsonProgress, liveProgress, plainProgress, quietProgress } from './progress.ts'
+import type { LineSource } from './terminal.ts'
 
 /** A stream of text, such as `process.stdout`. */
 export interface Sink {
@@ -26,6 +27,8 @@ export interface Surroundings {
   readonly err: Sink
   readonly env: Readonly<Record<string, string | undefined>>
   readonly signals: SignalSource
+  /** Where lines are read from, for commands that ask. */
+  readonly lines?: LineSource
   readonly version: string
   /** Seconds on a steady clock. */
   now(): number
@@ -134,6 +137,10 @@ async function runCommand(
   const common = pick(given, commonOptions)
   const view = viewOf(common, around)
   const interrupt = listenForInterrupt(around.signals, (line) => view.say(line), around.exit)
+  const write = (text: string) => {
+    if (!common.json) around.out.write(text)
+  }
+  let lines: Lines | undefined
   const context: Context = {
     ...common,
     signal: interrupt.signal,
@@ -141,8 +148,14 @@ async function runCommand(
     columns: around.out.columns ?? 80,
     colours: hasColours(around),
     run: (job) => runJob(job, view),
-    write: (text) => {
-      if (!common.json) around.out.write(text)
+    write,
+    part: interrupt.part,
+    async lines() {
+      if (!around.lines) throw new UsageError(`${entry.name}: there is no input to read from`)
+      // Loaded only when it is asked for, so that help stays quick.
+      const { openLines } = await import('./terminal.ts')
+      lines ??= openLines(around.lines, write, interrupt.press)
+      return lines
     },
   }
   try {
@@ -151,6 +164,7 @@ async function runCommand(
     view.end()
     print(outcome, common.json, around.out)
   } finally {
+    lines?.close()
     view.end()
     interrupt.release()
   }

@@ -12,6 +12,7 @@ import { newModel } from '../src/models/families.ts'
 import { gpt2 } from '../src/models/gpt2.ts'
 import type { Model, ModelConfig } from '../src/models/model.ts'
 import { openDevice } from '../src/node/device.ts'
+import { adapterTrains, addLora, type LoraOptions } from '../src/train/lora.ts'
 import { adamw } from '../src/train/optimizers.ts'
 import { type BatchStream, type TrainOptions, train } from '../src/train/train.ts'
 import { type Cases, type Measurement, seconds } from './measure.ts'
@@ -22,6 +23,8 @@ export interface StepOptions {
   readonly plan: AttentionPlan
   /** Values kept for the backward pass; default the family's. */
   readonly saved?: readonly string[]
+  /** The adapter that learns; default all weights do. */
+  readonly lora?: LoraOptions
 }
 
 /** The plans that are compared, by the name they have in results. */
@@ -42,9 +45,11 @@ export function configOf({ quick, plan }: Pick<StepOptions, 'quick' | 'plan'>): 
 export const cases = {
   /** Forward, backward, loss, clipping and AdamW, as training does it. */
   async step(options: StepOptions) {
-    const { config, params } = modelOf(options)
+    const model = modelOf(options)
+    const { config, params } = options.lora ? addLora(model, options.lora, random(3)) : model
     const objective = createBackward(await openDevice(), config, options.saved ? { saved: options.saved } : {})
-    return steps(config, train(objective, params, trainOptions(config)))
+    const trains = options.lora ? adapterTrains(config) : () => true
+    return steps(config, train(objective, params, { ...trainOptions(config), trains }))
   },
   /** One step of attention distillation: only the maps learn. */
   async distillation(options: StepOptions) {

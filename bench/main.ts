@@ -9,6 +9,7 @@ import { versions } from '../src/cli/inputs.ts'
 import { adamwBench } from './adamw.ts'
 import { attentionBench } from './attention.ts'
 import { loadingBench } from './loading.ts'
+import { loraBench } from './lora.ts'
 import { mapsBench } from './maps.ts'
 import { memoryBench } from './memory.ts'
 import type { Bench } from './row.ts'
@@ -20,6 +21,7 @@ import { trainStepBench } from './trainStep.ts'
 const benches: Readonly<Record<string, Bench>> = {
   'train-step': trainStepBench,
   memory: memoryBench,
+  lora: loraBench,
   attention: attentionBench,
   maps: mapsBench,
   loading: loadingBench,

@@ -12,6 +12,7 @@ import {
   finetuneOptions,
   generateOptions,
   inspectOptions,
+  mergeOptions,
   serveOptions,
   trainOptions,
 } from './optionTables.ts'
@@ -51,6 +52,14 @@ export const commands: readonly Command[] = [
     arguments: { model },
     options: finetuneOptions,
     load: () => import('./commands/finetune.ts'),
+  }),
+  command({
+    name: 'merge',
+    summary: 'put a LoRA adapter into the weights of its model',
+    examples: ['merge smollm2 adapter --out merged'],
+    arguments: { model, adapter: 'a folder of PEFT or mlx-lm: adapter_config.json and its weights' },
+    options: mergeOptions,
+    load: () => import('./commands/merge.ts'),
   }),
   command({
     name: 'eval',

@@ -2,7 +2,7 @@
 
 import { access, constants, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { random } from '../base/random.ts'
 import { documentsOf, type Split } from '../io/corpus.ts'
@@ -111,7 +111,10 @@ export async function writeTogether(path: string, write: (sink: Sink) => Promise
   try {
     await rm(beside, { recursive: true, force: true })
     await write(folderSink(beside))
-    for (const file of await folderSource(beside).list()) await rename(join(beside, file), join(path, file))
+    for (const file of await folderSource(beside).list()) {
+      await mkdir(dirname(join(path, file)), { recursive: true })
+      await rename(join(beside, file), join(path, file))
+    }
   } finally {
     await rm(beside, { recursive: true, force: true })
   }

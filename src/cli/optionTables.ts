@@ -85,7 +85,7 @@ export const finetuneOptions = {
   data: required(many(option('FILE', path, 'text; conversations as .jsonl; labelled texts as .csv, .tsv or .jsonl'))),
   validation: option('FILE', path, 'held-out data of the same kind, measured during training'),
   lora,
-  keepAdapter: flag('leave the adapter beside the weights instead of merging it'),
+  keepAdapter: flag('leave the adapter beside the weights, and write it for PEFT into adapter/ too'),
   text: option('NAME', anyText, 'the column of texts in a table (text)'),
   pair: option('NAME', anyText, 'the column of second texts, where there are pairs'),
   label: option('NAME', anyText, 'the column of labels (label)'),
@@ -107,6 +107,13 @@ export const finetuneOptions = {
   evalEvery: option('N', whole, 'steps between evaluations'),
   device,
   resume: flag('go on from the checkpoint in --out'),
+}
+
+/** Options of `hedgehog merge`. */
+export const mergeOptions = {
+  out: required(option('DIR', path, 'where the model is written')),
+  force: flag('write into a folder that is not empty'),
+  device,
 }
 
 /** Options of `hedgehog eval`. */

@@ -5,6 +5,7 @@ import { type FloatArray, ints, type Params } from '../base/array.ts'
 import { type Random, random } from '../base/random.ts'
 import { createForward } from '../execute/forward.ts'
 import { add, matmul, mul, transpose } from '../graph/ops.ts'
+import type { Adapter } from '../io/adapters.ts'
 import {
   type AdapterConfig,
   adapterPairs,
@@ -13,7 +14,7 @@ import {
   isAdapterPath,
   linearModules,
 } from '../models/adapter.ts'
-import { familyOf, paramSpecs } from '../models/families.ts'
+import { checkParams, familyOf, paramSpecs } from '../models/families.ts'
 import type { Model, ModelConfig, ModelInputs } from '../models/model.ts'
 import { isLanguage, isPooled } from '../models/task.ts'
 import { initialise } from '../nn/params.ts'
@@ -49,6 +50,27 @@ export function addLora({ config, params }: Model, options: LoraOptions, rng: Ra
 }
 
 /**
+ * A model with an adapter that was read from files, such as one of PEFT.
+ * @throws RangeError naming a target that the model lacks; Error naming tensors that do not fit, or when it has an adapter.
+ */
+export function attachAdapter(model: Model, { rank, alpha, targets, tensors }: Adapter): Model {
+  const begun = addLora(model, { rank, alpha, targets }, random(0))
+  const params = { ...model.params, ...tensors }
+  checkParams('adapter', begun.config, params)
+  return { config: begun.config, params }
+}
+
+/** The adapter of a model for files, with whether it changes weights that are stored (i o), as PEFT's `fan_in_fan_out` says. */
+export function detachedAdapter({ config, params }: Model): { adapter: Adapter; fanInFanOut: boolean } {
+  const { rank, alpha } = adapterOf('detachedAdapter', config)
+  const tensors = Object.fromEntries(Object.entries(params).filter(([path]) => isAdapterPath(path)))
+  const modules = linearModules(paramSpecs(config))
+  const targets = adapterPairs(Object.keys(tensors)).map(({ weight }) => weight.slice(0, -'.weight'.length))
+  const fanInFanOut = targets.every((target) => modules[target]?.inputAxis === 0)
+  return { adapter: { rank, alpha, targets: targets.sort(), tensors }, fanInFanOut }
+}
+
+/**
  * Which parameters learn beside frozen weights, for the `trains` of a training: the adapter's, feature maps', and the end
  * of a task that the model was not pretrained for.
  */
@@ -75,8 +97,8 @@ export async function mergeLora(
   model: Model,
   { probe = defaultProbe(model.config), tolerance = 1e-3 }: MergeOptions = {},
 ): Promise<Model> {
-  const { adapter, ...config } = model.config
-  if (!adapter) throw new TypeError('mergeLora: the model has no adapter')
+  const { adapter: _, ...config } = model.config
+  const adapter = adapterOf('mergeLora', model.config)
   const merged: Model = { config, params: await mergedParams(device, model, adapter) }
   const [want, got] = [await results(device, model, probe), await results(device, merged, probe)]
   // Math.max gives NaN where one of its arguments is NaN, and NaN is within no tolerance.
@@ -108,6 +130,11 @@ async function mergedParams(device: Device, { config, params }: Model, adapter: 
   }
   for (const compiled of merge) await compiled.dispose()
   return merged
+}
+
+function adapterOf(where: string, { adapter }: ModelConfig): AdapterConfig {
+  if (adapter) return adapter
+  throw new TypeError(`${where}: the model has no adapter`)
 }
 
 /** What a model computes: logits, or states where its task has none. */

@@ -5,14 +5,24 @@ import { finish } from '../../src/base/progress.ts'
 import { random } from '../../src/base/random.ts'
 import { createBackward } from '../../src/execute/backward.ts'
 import { createForward } from '../../src/execute/forward.ts'
+import { readAdapter } from '../../src/io/adapters.ts'
 import type { Source } from '../../src/io/files.ts'
+import { openSafetensors } from '../../src/io/safetensors.ts'
 import { isAdapterPath } from '../../src/models/adapter.ts'
 import { checkParams, families, familyOf, readConfig } from '../../src/models/families.ts'
 import { loadModel, saveModel } from '../../src/models/folder.ts'
 import type { Model } from '../../src/models/model.ts'
+import { folderSource } from '../../src/node/files.ts'
 import { compile } from '../../src/runtime/compile.ts'
 import type { Device } from '../../src/runtime/device.ts'
-import { adapterTrains, addLora, type LoraOptions, mergeLora } from '../../src/train/lora.ts'
+import {
+  adapterTrains,
+  addLora,
+  attachAdapter,
+  detachedAdapter,
+  type LoraOptions,
+  mergeLora,
+} from '../../src/train/lora.ts'
 import { adamw } from '../../src/train/optimizers.ts'
 import { train } from '../../src/train/train.ts'
 import { counted, noisyModel, tinyBatch, wholeInputs, wholeLoss, zerosLike } from '../execute/tiny.ts'
@@ -226,6 +236,32 @@ describe('merging', () => {
     const params = { ...broken.params, [path]: floats([8, 3], Array(24).fill(Number.NaN)) }
     await assert.rejects(mergeLora(device, { ...broken, params }), /results differ by NaN/)
     await assert.rejects(mergeLora(device, plain.llama!), { name: 'TypeError', message: /has no adapter/ })
+  })
+})
+
+describe('an adapter of PEFT', () => {
+  it('attached to its model and merged changes the weights as PEFT does', async () => {
+    const base = await loadModel(folderSource('test/fixtures/gpt2-tiny'))
+    const adapter = await readAdapter(folderSource('test/fixtures/adapter'), { prefix: 'transformer.' })
+    const model = attachAdapter(base, adapter)
+    const { params } = await mergeLora(device, model)
+    const golden = await openSafetensors(folderSource('test/fixtures/adapter'), 'golden.safetensors')
+    for (const path of Object.keys(params)) {
+      const change = golden.names.includes(path) ? (await golden.tensor(path)).data : undefined
+      const want = base.params[path]!.data.map((x, i) => x + (change?.[i] ?? 0))
+      near(params[path], { data: want }, 1e-6, path)
+    }
+    assert.deepEqual(detachedAdapter(model), { adapter, fanInFanOut: true })
+    assert.equal(detachedAdapter(adapted('llama')).fanInFanOut, false)
+  })
+
+  it('does not fit another model', () => {
+    const { adapter } = detachedAdapter(adapted('llama', { rank: 2, targets: ['q_proj'] }))
+    assert.throws(() => attachAdapter(plain.gpt2!, adapter), /target layers\.0\.self_attn\.q_proj is no linear layer/)
+    const path = 'layers.0.self_attn.q_proj.lora_A.weight'
+    const tensors = { ...adapter.tensors, [path]: floats([2, 7]) }
+    assert.throws(() => attachAdapter(plain.llama!, { ...adapter, tensors }), /of another shape .*lora_A.* is \[2,7\]/)
+    assert.throws(() => detachedAdapter(plain.gpt2!), { name: 'TypeError', message: /has no adapter/ })
   })
 })
 

@@ -3,11 +3,16 @@
 import { resolve } from 'node:path'
 import { UsageError } from '../../base/errors.ts'
 import { formatSeconds } from '../../base/format.ts'
+import { writePeftAdapter } from '../../io/adapters.ts'
+import type { Sink } from '../../io/files.ts'
+import { familyOf } from '../../models/families.ts'
 import { saveModel, writeJson } from '../../models/folder.ts'
+import type { Model } from '../../models/model.ts'
 import { countParams } from '../../nn/params.ts'
 import { openDevice } from '../../node/device.ts'
 import { openSource } from '../../node/source.ts'
 import { finetune } from '../../train/finetune.ts'
+import { detachedAdapter } from '../../train/lora.ts'
 import type { Recipe } from '../../train/pretrain.ts'
 import type { Run } from '../command.ts'
 import { writeTogether } from '../inputs.ts'
@@ -50,10 +55,19 @@ export const run: Run<typeof finetuneOptions, 'model'> = async (context, { model
   }
   await writeTogether(out, async (result) => {
     await saveModel(result, done.model, { tokenizer: data.tokenizer.json })
+    if (done.model.config.adapter && done.model.config.task === 'language') await writePeft(result, done.model, path)
     await writeJson(result, 'training.json', { command, seed, recipe, lora, ...value, curve: done.curve })
   })
   const held = last?.validationLoss === undefined ? '' : `, held-out loss ${last.validationLoss.toFixed(4)}`
   return { value, text: `${out}: ${done.step} steps in ${formatSeconds(done.seconds)}${held}` }
+}
+
+/** The adapter for PEFT, in a folder of its own. */
+async function writePeft(sink: Sink, model: Model, baseModel: string): Promise<void> {
+  const { adapter, fanInFanOut } = detachedAdapter(model)
+  const prefix = familyOf(model.config).checkpointPrefix
+  const inside: Sink = { name: sink.name, write: (path, parts) => sink.write(`adapter/${path}`, parts) }
+  await writePeftAdapter(inside, adapter, { prefix, fanInFanOut, baseModel })
 }
 
 function recipeOf(options: Options, length: number, seed: number): Recipe {

@@ -233,10 +233,3 @@ describe('packing', () => {
     ])
   })
 })
-
-test('an epoch of 100 000 examples is planned in half a second', () => {
-  const examples = ofLengths(Array.from({ length: 100_000 }, (_, i) => 1 + ((i * 7919) % 128)))
-  const began = performance.now()
-  exampleBatches(examples, { batch: 32, seed: 0 }).next()
-  assert.ok(performance.now() - began < 500)
-})

@@ -70,7 +70,8 @@ describe('the text of a mail', () => {
     const began = performance.now()
     mailText(mail(['Content-Type: text/html'], `${'<'.repeat(20000)}<!--${'<style'.repeat(2000)}`))
     mailText(`Subject: ${'=?'.repeat(5000)}\n\n${' \n'.repeat(20000)}x`)
-    assert.ok(performance.now() - began < 2000)
+    // Backtracking would take hours; a machine that is only busy takes far less than this.
+    assert.ok(performance.now() - began < 60_000)
   })
 })
 

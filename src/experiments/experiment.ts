@@ -3,6 +3,7 @@
 import type { Job } from '../base/progress.ts'
 import type { CorpusDocument, Split } from '../io/corpus.ts'
 import type { Source } from '../io/files.ts'
+import type { Picture } from '../io/pictures.ts'
 import type { CaseResult, Column, ExperimentResult, PublishedRow, ResultRow } from '../report/experimentTypes.ts'
 import type { Device } from '../runtime/device.ts'
 import { memoryStages, type StageHost } from '../train/stage.ts'
@@ -42,8 +43,10 @@ export interface Resources {
   readonly bundled: Source
   /** English text that is packaged, split by document: the Brown corpus with its categories. */
   corpus(): Promise<Split<CorpusDocument>>
-  /** Grey values of a PNG picture, for datasets of pictures. */
-  readonly decodePng?: (bytes: Uint8Array) => Promise<{ width: number; height: number; data: Uint8Array }>
+  /** The pixels of a picture; for datasets of photographs. */
+  readonly readPicture?: (bytes: Uint8Array) => Promise<Picture>
+  /** The grey values of a picture, row by row; for Pathfinder. */
+  readonly readGrey?: (bytes: Uint8Array) => Promise<Uint8Array>
 }
 
 /** What an experiment is run with. */

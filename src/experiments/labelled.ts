@@ -9,7 +9,7 @@ import { loadTokenizer, type Tokenizer, tokenizerFrom } from '../io/tokenizer.ts
 import { bert } from '../models/bert.ts'
 import { newModel } from '../models/families.ts'
 import { loadModel } from '../models/folder.ts'
-import type { Model, ModelSizes } from '../models/model.ts'
+import type { Model, ModelConfig, ModelSizes } from '../models/model.ts'
 import { exampleBatches, heldOutExamples, type PackedExample, packExamples, paddedLengths } from '../tasks/batches.ts'
 import { type DatasetName, datasets } from '../tasks/datasets.ts'
 import { collected, type Example } from '../tasks/examples.ts'
@@ -101,13 +101,18 @@ export async function packedTexts(
   }
 }
 
-/**
- * An encoder from scratch whose weights begin at 1/√width: BERT's 0.02 is for a width of 768 and leaves a small model's attention
- * flat. Embeddings of positions and types keep it, since words must be heard above them at first.
- */
+/** An encoder like BERT from scratch. */
 export function smallEncoder(sizes: ModelSizes, rng: Random): Model {
-  const { config, params } = newModel(bert.configOf(sizes), rng)
-  const scale = Math.max(1, 1 / (0.02 * Math.sqrt(sizes.width)))
+  return smallModel(bert.configOf(sizes), rng)
+}
+
+/**
+ * A model from scratch whose weights begin at 1/√width: the usual 0.02 is for a width of 768 and leaves a small model's
+ * attention flat. Embeddings of positions and types keep it, since words must be heard above them at first.
+ */
+export function smallModel(wanted: ModelConfig, rng: Random): Model {
+  const { config, params } = newModel(wanted, rng)
+  const scale = Math.max(1, 1 / (0.02 * Math.sqrt(config.width)))
   const widened = Object.entries(params).map(([path, array]): [string, FloatArray] => {
     const isWidened = array.shape.length === 2 && !/position|token_type|^classifier/.test(path)
     return [path, isWidened ? { ...array, data: array.data.map((x) => x * scale) } : array]

@@ -132,8 +132,7 @@ async function packedSequences(
   }
   const dataset = datasets[task.dataset]
   if (dataset.kind !== 'tokens') throw new TypeError(`${task.dataset}: is a dataset of ${dataset.kind}, want tokens`)
-  const { decodePng } = setup.resources
-  const decode = decodePng && (async (png: Uint8Array) => (await decodePng(png)).data)
+  const { readGrey: decode } = setup.resources
   const part = (name: string) => packed(dataset.read(source, name, { ...(decode && { decode }) }))
   const [train, test] = [await part('train'), await part('test')]
   if (!('validation' in dataset.splits)) return { ...partOf(train, 0.1, setup.seed), test }

@@ -6,6 +6,7 @@ import { fidelityExperiments } from './fidelity.ts'
 import { glueExperiments } from './glue.ts'
 import { languageExperiments } from './language.ts'
 import { longRangeExperiments } from './longRange.ts'
+import { pictureExperiments } from './pictures.ts'
 import { recallExperiments } from './recall.ts'
 import { spamExperiments } from './spam.ts'
 import { summaryExperiments } from './summaries.ts'
@@ -17,6 +18,7 @@ export const experiments: Readonly<Record<string, Experiment>> = {
   ...summaryExperiments,
   ...fidelityExperiments,
   ...glueExperiments,
+  ...pictureExperiments,
   ...longRangeExperiments,
   ...spamExperiments,
   ...efficiencyExperiments,

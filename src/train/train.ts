@@ -12,7 +12,8 @@ import { type ScheduleName, type ScheduleOptions, type ScheduleState, scheduleSt
 
 /** Batches without end, whose position can be stored. */
 export interface BatchStream {
-  next(): Batch
+  /** Not called again before the last one is there. */
+  next(): Batch | Promise<Batch>
   state(): unknown
   restore(state: unknown): void
 }
@@ -151,7 +152,8 @@ export async function* train(objective: Objective, initial: Params, options: Tra
   return { params, curve, seconds: clock() - began, step }
 
   async function oneStep(learningRate: number): Promise<{ loss: number; norm: number; tokens: number }> {
-    const parts = Array.from({ length: accumulate }, () => batches.next())
+    const parts: Batch[] = []
+    while (parts.length < accumulate) parts.push(await batches.next())
     // Divided once by the tokens of the whole step, so that unequal batches weigh by their tokens.
     const count = objective.count ?? countLabels
     const counted = parts.reduce((total, batch) => total + count(batch), 0)

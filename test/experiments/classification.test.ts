@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { floats } from '../../src/base/array.ts'
 import { Interrupted } from '../../src/base/errors.ts'
 import { finish, type Progress } from '../../src/base/progress.ts'
 import { random } from '../../src/base/random.ts'
 import { type Resources, runExperiment, type Setup, settingsOf } from '../../src/experiments/experiment.ts'
 import { limited, partOf, readingOf, smallEncoder, textSplit } from '../../src/experiments/labelled.ts'
+import { pictureData } from '../../src/experiments/pictures.ts'
 import { experimentNamed } from '../../src/experiments/table.ts'
 import { trainBpe } from '../../src/io/bpe.ts'
 import { subfolder } from '../../src/io/files.ts'
+import type { Picture } from '../../src/io/pictures.ts'
 import { tokenizerFrom } from '../../src/io/tokenizer.ts'
 import { folderSource } from '../../src/node/files.ts'
 import type { ExperimentResult, ResultRow } from '../../src/report/experimentTypes.ts'
@@ -53,9 +56,9 @@ function isShare(result: ExperimentResult, columns: readonly string[]): void {
 describe('experiments on releases', () => {
   for (const [name, data] of Object.entries(releases).filter(([name]) => name.startsWith('lra-'))) {
     it(`${name} trains by each attention and measures accuracy`, async () => {
-      const decodePng = async (data: Uint8Array) => ({ width: 32, height: 32, data })
+      const readGrey = async (pixels: Uint8Array) => pixels
       const pixels = ['lra-image', 'lra-pathfinder'].includes(name) ? { length: 1025, tested: 3, validated: 2 } : {}
-      const setup = setupOf(name, { ...arena, ...pixels }, { resources: { ...resources, data, decodePng } })
+      const setup = setupOf(name, { ...arena, ...pixels }, { resources: { ...resources, data, readGrey } })
       const result = await run(name, setup)
       isShare(result, ['accuracy'])
       const [softmax, hedgehog] = result.rows
@@ -103,6 +106,63 @@ describe('experiments on releases', () => {
     const { values } = result.rows[0]!
     const mean = tasks.reduce((sum, task) => sum + values[task]! / tasks.length, 0)
     assert.ok(Math.abs(values.mean! - mean) < 1e-9)
+  })
+})
+
+describe('ViT', () => {
+  const data = memory(
+    Object.fromEntries(
+      ['train', 'val'].flatMap((part) =>
+        [...'abcdefgh'].map((name, i) => [`${part}/n0${i % 4}/${name}.JPEG`, Uint8Array.of(20 * i, 90, 160)] as const),
+      ),
+    ),
+  )
+  /** Pictures of one colour, of other sizes than the model's. */
+  const readPicture = async (bytes: Uint8Array): Promise<Picture> => ({
+    width: 8,
+    height: 6,
+    data: Uint8Array.from({ length: 8 * 6 * 3 }, (_, i) => bytes[i % 3]!),
+  })
+  const model = folderSource('test/fixtures/vit-tiny')
+  const small = { batch: 3, distillSteps: 2, finetuneSteps: 2, validated: 1, tested: 7 }
+
+  it('is converted as it is given, on pictures of the release', async () => {
+    const given = { resources: { ...resources, data, model, readPicture } }
+    const phases = new Set<string>()
+    const setup = setupOf('vit-imagenet', small, given)
+    const result = await run('vit-imagenet', setup, ({ phase }) => phases.add(phase))
+    isShare(result, ['top-1', 'raw top-1'])
+    assert.ok(!phases.has('train teacher'))
+    assert.equal(result.rows[1]!.published?.values['top-1'], 79.5)
+  })
+
+  it('says which model, which folder or what else is missing', async () => {
+    const fails = (given: Partial<Resources>, message: RegExp) =>
+      assert.rejects(
+        run('vit-imagenet', setupOf('vit-imagenet', {}, { resources: { ...resources, ...given } })),
+        message,
+      )
+    await fails({}, /--model: is missing, want the folder of .*vit-base-patch16-224/)
+    await fails({ model }, /--data: is missing, want the folder ILSVRC2012 of/)
+    await fails({ model, data }, /vit-imagenet: got no decoder of pictures/)
+    await fails({ model, data: memory({}), readPicture }, /has no file val\/\*\/\*\.JPEG; want the folder ILSVRC2012/)
+  })
+
+  it('reads the same batches again from where their position was stored', async () => {
+    const shown = [...'abcdefg'].map((_, label) => ({
+      label,
+      read: async () => floats([3, 4, 4], Array(48).fill(label)),
+    }))
+    const stream = () => pictureData({ train: shown, validation: [], test: shown }, 2).training(2, 1)
+    const [first, second] = [stream(), stream()]
+    for (let i = 0; i < 4; i++) await first.next()
+    second.restore(JSON.parse(JSON.stringify(first.state())))
+    for (let i = 0; i < 3; i++) {
+      const batch = await first.next()
+      assert.deepEqual(await second.next(), batch)
+      assert.deepEqual(batch.ids.shape, [2, 4, 12])
+      assert.equal(batch.ids.data[0], batch.labels.data[0])
+    }
   })
 })
 

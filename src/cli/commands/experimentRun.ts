@@ -10,6 +10,7 @@ import { experimentNamed } from '../../experiments/table.ts'
 import { writeJson } from '../../models/folder.ts'
 import { openDevice } from '../../node/device.ts'
 import { folderSource } from '../../node/files.ts'
+import { readGrey, readPicture } from '../../node/images.ts'
 import { openSource } from '../../node/source.ts'
 import { experimentHtml, experimentText } from '../../report/experiment.ts'
 import type { Context, Run } from '../command.ts'
@@ -65,6 +66,8 @@ async function resourcesOf({ data, model }: Options, context: Context): Promise<
     ...(model && { model: await context.run(openSource(model)) }),
     bundled: folderSource(fileURLToPath(new URL('../../../models/tiny', import.meta.url))),
     corpus: packagedCorpus,
+    readPicture,
+    readGrey,
   }
 }
 

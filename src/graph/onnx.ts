@@ -1,6 +1,6 @@
 /** A graph as the bytes of an ONNX model, ready for an inference session. */
 
-import type { DType, NDArray } from '../base/array.ts'
+import { type DType, type NDArray, sizeOf } from '../base/array.ts'
 import type { Emitter, OnnxAttribute } from './operator.ts'
 import { primitives } from './primitives.ts'
 import { Message } from './protobuf.ts'
@@ -10,6 +10,21 @@ import type { Graph, ValueInfo } from './tensor.ts'
 const opset = 20
 const irVersion = 9
 const elementType: Record<DType | 'int64', number> = { float32: 1, int32: 6, int64: 7, float64: 11 }
+const elementBytes: Record<DType, number> = { float32: 4, int32: 4, float64: 8 }
+
+/**
+ * Values of an input that belong to the model: their bytes (little-endian, row-major), which are stored in it, or where
+ * they stand in a file beside it.
+ */
+export type Weight =
+  | { readonly data: Uint8Array }
+  | { readonly file: string; readonly offset: number; readonly length: number }
+
+/** Options of {@link toOnnx}. */
+export interface OnnxOptions {
+  /** Inputs, by name, that are constants of the model and not fed; the engine prepares such weights once. Default none. */
+  readonly weights?: Readonly<Record<string, Weight>>
+}
 
 interface OnnxNode {
   readonly op: string
@@ -21,21 +36,29 @@ interface OnnxNode {
 interface Initializer {
   readonly type: number
   readonly dims: readonly number[]
-  readonly data: Uint8Array
+  readonly values: Weight
 }
 
-/** The graph as ONNX bytes; its inputs and outputs keep their names. */
-export function toOnnx(graph: Graph): Uint8Array {
+/**
+ * The graph as ONNX bytes; its inputs and outputs keep their names.
+ * @throws RangeError for a weight that is no input, or has another number of bytes than its input.
+ */
+export function toOnnx(graph: Graph, { weights = {} }: OnnxOptions = {}): Uint8Array {
   const { nodes, initializers } = emit(graph)
+  const used = new Set(nodes.flatMap(({ inputs }) => inputs))
+  for (const [name, values] of Object.entries(weights)) {
+    const info = checkWeight(graph, name, values)
+    if (used.has(name)) initializers.set(name, { type: elementType[info.dtype], dims: info.shape, values })
+  }
   const model = new Message()
   model.int(1, irVersion).text(2, 'hedgehog')
   model.message(7, (body) => {
     for (const node of nodes) body.message(1, (message) => writeNode(message, node))
     body.text(2, 'graph')
     for (const [name, value] of initializers) body.message(5, (message) => writeTensor(message, name, value))
-    const used = new Set(nodes.flatMap(({ inputs }) => inputs))
     for (const [name, id] of Object.entries(graph.inputs)) {
-      if (used.has(name)) body.message(11, (message) => writeInfo(message, name, graph.values[id]!))
+      if (used.has(name) && !Object.hasOwn(weights, name))
+        body.message(11, (message) => writeInfo(message, name, graph.values[id]!))
     }
     for (const [name, id] of Object.entries(graph.outputs)) {
       body.message(12, (message) => writeInfo(message, name, graph.values[id]!))
@@ -75,17 +98,17 @@ function emit(graph: Graph): { nodes: OnnxNode[]; initializers: Map<string, Init
     info: (id) => graph.values[id]!,
     used: (id) => used.has(id),
     alias: (output, input) => void names.set(output, emitter.name(input)),
-    int64(values, scalar = false) {
-      const name = scalar ? `i64_${values[0]}` : `i64s_${values.join('_')}`
-      const data = new Uint8Array(BigInt64Array.from(values, BigInt).buffer)
-      initializers.set(name, { type: elementType.int64, dims: scalar ? [] : [values.length], data })
+    int64(numbers, scalar = false) {
+      const name = scalar ? `i64_${numbers[0]}` : `i64s_${numbers.join('_')}`
+      const data = new Uint8Array(BigInt64Array.from(numbers, BigInt).buffer)
+      initializers.set(name, { type: elementType.int64, dims: scalar ? [] : [numbers.length], values: { data } })
       return name
     },
     scalar(value, like) {
       const { dtype } = graph.values[like]!
       const name = `${dtype}_${value}`
       const data = dtype === 'float64' ? Float64Array.of(value) : Float32Array.of(value)
-      initializers.set(name, { type: elementType[dtype], dims: [], data: new Uint8Array(data.buffer) })
+      initializers.set(name, { type: elementType[dtype], dims: [], values: { data: new Uint8Array(data.buffer) } })
       return name
     },
     temporary: () => `t${temporaries++}`,
@@ -107,8 +130,21 @@ function initializerOf({ dtype, shape, data }: NDArray): Initializer {
   return {
     type: elementType[dtype],
     dims: shape,
-    data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+    values: { data: bytesOf(data) },
   }
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: NDArray['data']): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength)
+}
+
+function checkWeight(graph: Graph, name: string, values: Weight): ValueInfo {
+  const info = Object.hasOwn(graph.inputs, name) ? graph.values[graph.inputs[name]!]! : undefined
+  if (!info) throw new RangeError(`toOnnx: got a weight ${name}, want one of ${Object.keys(graph.inputs).join(', ')}`)
+  const got = 'data' in values ? values.data.length : values.length
+  const want = sizeOf(info.shape) * elementBytes[info.dtype]
+  if (got === want) return info
+  throw new RangeError(`toOnnx: weight ${name}: got ${got} bytes, want ${want} for ${info.dtype} [${info.shape}]`)
 }
 
 function writeNode(message: Message, { op, inputs, outputs, attrs }: OnnxNode): void {
@@ -130,9 +166,15 @@ function writeAttribute(message: Message, value: OnnxAttribute): void {
   }
 }
 
-function writeTensor(message: Message, name: string, { type, dims, data }: Initializer): void {
+function writeTensor(message: Message, name: string, { type, dims, values }: Initializer): void {
   for (const dim of dims) message.int(1, dim)
-  message.int(2, type).text(8, name).bytes(9, data)
+  message.int(2, type).text(8, name)
+  if ('data' in values) return void message.bytes(9, values.data)
+  const { file, offset, length } = values
+  for (const [key, value] of Object.entries({ location: file, offset, length })) {
+    message.message(13, (entry) => entry.text(1, key).text(2, String(value)))
+  }
+  message.int(14, 1)
 }
 
 function writeInfo(message: Message, name: string, { dtype, shape }: ValueInfo): void {

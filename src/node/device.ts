@@ -34,7 +34,14 @@ export type DeviceName = (typeof deviceNames)[number]
  */
 export async function openDevice(name: DeviceName = 'cpu', options: DeviceOptions = {}): Promise<Device> {
   const sessionOptions = sessionOptionsOf(name, options)
-  const open = async (model: Uint8Array) => wrap(await InferenceSession.create(model, sessionOptions))
+  const open: Device['open'] = async (model, files = {}) => {
+    const externalData = Object.entries(files).map(([path, data]) => ({ path, data }))
+    const session = await InferenceSession.create(model, {
+      ...sessionOptions,
+      ...(externalData.length > 0 && { externalData }),
+    })
+    return wrap(session)
+  }
   if (name !== 'cpu') await probe(name, open)
   return { name, open }
 }

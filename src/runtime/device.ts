@@ -20,6 +20,9 @@ export interface Session {
 export interface Device {
   /** For reports, e.g. `cpu` or `webgpu`. */
   readonly name: string
-  /** @throws Error with the engine's reason when the model is not accepted. */
-  open(model: Uint8Array): Promise<Session>
+  /**
+   * @param files the contents of the files that weights of the model are in, by name; they must not change afterwards
+   * @throws Error with the engine's reason when the model is not accepted.
+   */
+  open(model: Uint8Array, files?: Readonly<Record<string, Uint8Array>>): Promise<Session>
 }

@@ -1,6 +1,16 @@
 /** What one operator's record says: shape rule, gradient, ONNX emission, and examples that are its tests. */
 
-import type { Attrs, Inference, Node, Tensor, ValueInfo } from './tensor.ts'
+import type { Attrs, Inference, Node, Tensor, ValueInfo, ValueType } from './tensor.ts'
+
+/** What ONNX calls the types of values. */
+export const onnxTypes: Readonly<Record<ValueType, number>> = {
+  float32: 1,
+  uint8: 2,
+  int32: 6,
+  int64: 7,
+  float16: 10,
+  float64: 11,
+}
 
 /** A node seen by its gradient rule. */
 export interface Application {
@@ -21,13 +31,22 @@ export interface Emitter {
   used(id: number): boolean
   /** Makes `output` another name of `input`. */
   alias(output: number, input: number): void
-  /** The name of an int64 initializer, for ONNX inputs such as axes and shapes. */
+  /** The name of an int64 vector, for ONNX inputs such as axes and shapes; numbers that stand for sizes are computed. */
   int64(values: readonly number[], scalar?: boolean): string
   /** The name of a float scalar with the dtype of value `like`. */
   scalar(value: number, like: number): string
   /** A fresh name for an intermediate. */
   temporary(): string
-  push(op: string, inputs: readonly string[], outputs: readonly string[], attrs?: Record<string, OnnxAttribute>): void
+  /** @param domain whose operator it is; ONNX's own by default */
+  push(
+    op: string,
+    inputs: readonly string[],
+    outputs: readonly string[],
+    attrs?: Record<string, OnnxAttribute>,
+    domain?: string,
+  ): void
+  /** Whether a number in a shape or an attribute stands for a size that is known only when the graph runs. */
+  isDynamic(size: number): boolean
 }
 
 /** Inputs for which an operator is tested: shape by ONNX Runtime, gradient by central differences. */

@@ -29,6 +29,16 @@ export const cos = (x: Tensor): Tensor => one('Cos', [x])
 export const tanh = (x: Tensor): Tensor => one('Tanh', [x])
 export const sigmoid = (x: Tensor): Tensor => one('Sigmoid', [x])
 export const relu = (x: Tensor): Tensor => one('Relu', [x])
+/**
+ * The running form of attention by features, as one operator of ONNX Runtime (`com.microsoft.LinearAttention`):
+ * φ(q) (b l h·f), φ(k) (b l h·f), v (b l h·e) and the sums of a past (b h f e) -> sums for each query (b l h·e), and the
+ * past after the last. It has no gradient, and float32 precision also in float64 graphs.
+ */
+export function linearRecurrence(phiQ: Tensor, phiK: Tensor, v: Tensor, past: Tensor): { out: Tensor; total: Tensor } {
+  const [out, total] = phiQ.trace.apply('LinearAttention', [phiQ, phiK, v, past], { heads: past.shape[1]! })
+  return { out: out!, total: total! }
+}
+
 /** x for x > 0, else exp(x) − 1. */
 export const elu = (x: Tensor): Tensor => one('Elu', [x])
 /** GELU in its tanh form, x·σ(√(8/π)(x + 0.044715 x³)): the one GPT-2 calls gelu_new. */
@@ -46,6 +56,9 @@ export const storedAs = (computed: Tensor, stored: Tensor): Tensor => one('Store
 
 /** Matrix product over the last two axes, leading axes broadcast: (… m k), (… k n) -> (… m n). */
 export const matmul = (a: Tensor, b: Tensor): Tensor => one('MatMul', [a, b])
+
+/** The same numbers in another dtype, fractions cut off for int32; no gradient passes. */
+export const cast = (x: Tensor, dtype: DType): Tensor => (x.dtype === dtype ? x : one('Cast', [x], { to: dtype }))
 
 /** Permutes axes; the default swaps the last two. */
 export function transpose(x: Tensor, perm: readonly number[] = swapLast(x.shape.length)): Tensor {

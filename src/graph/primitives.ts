@@ -1,7 +1,8 @@
 /** The table of operators: for each its shape rule, gradient, ONNX form and the examples that test it. */
 
-import { sizeOf } from '../base/array.ts'
-import type { Emitter, Example, Operator } from './operator.ts'
+import { type DType, sizeOf } from '../base/array.ts'
+import { emitDoubleErf, emitDoubleNorm, step } from './emitDouble.ts'
+import { type Emitter, type Example, type Operator, onnxTypes } from './operator.ts'
 import {
   add,
   concat,
@@ -30,7 +31,7 @@ import {
   sumTo,
   transpose,
 } from './ops.ts'
-import { broadcastShapes, reducedShape } from './shapes.ts'
+import { broadcastShapes, dims, reducedShape } from './shapes.ts'
 import type { Attrs, Node, Tensor, ValueInfo } from './tensor.ts'
 
 const numbers = (attrs: Attrs, name: string): readonly number[] => attrs[name] as readonly number[]
@@ -95,8 +96,7 @@ const comparison: Operator = {
   emit(emitter, { op, inputs, outputs }) {
     const bool = emitter.temporary()
     emitter.push(op, names(emitter, inputs), [bool])
-    const to = { float32: 1, int32: 6, float64: 11 }[emitter.info(outputs[0]!).dtype]
-    emitter.push('Cast', [bool], names(emitter, outputs), { to })
+    emitter.push('Cast', [bool], names(emitter, outputs), { to: onnxTypes[emitter.info(outputs[0]!).dtype] })
   },
   examples: broadcastExamples,
 }
@@ -217,6 +217,13 @@ export const primitives: Readonly<Record<string, Operator>> = {
     },
   },
 
+  Cast: {
+    infer: ([x], attrs) => [{ dtype: attrs.to as DType, shape: x!.shape }],
+    emit(emitter, { op, inputs, outputs, attrs }) {
+      emitter.push(op, names(emitter, inputs), names(emitter, outputs), { to: onnxTypes[attrs.to as DType] })
+    },
+    examples: [{ shapes: [[2, 3]], attrs: { to: 'int32' } }],
+  },
   StopGradient: { infer: ([x]) => [x!], emit: alias, examples: [] },
   Stored: {
     infer: ([computed, stored]) => {
@@ -278,13 +285,27 @@ export const primitives: Readonly<Record<string, Operator>> = {
       return [{ dtype: x!.dtype, shape }]
     },
     grad: ({ inputs: [x] }, [dy]) => [reshape(dy!, x!.shape)],
-    emit: withInputs((attrs) => [numbers(attrs, 'shape')]),
+    emit(emitter, { op, inputs, outputs, attrs }) {
+      // Axes that stay, and one that is left, need not be computed.
+      const { shape } = emitter.info(inputs[0]!)
+      const kept = numbers(attrs, 'shape').map((size, i) => (emitter.isDynamic(size) && size === shape[i] ? 0 : size))
+      const open = kept.filter(emitter.isDynamic)
+      const target = open.length === 1 ? kept.map((size) => (emitter.isDynamic(size) ? -1 : size)) : kept
+      emitter.push(op, [emitter.name(inputs[0]!), emitter.int64(target)], names(emitter, outputs))
+    },
     examples: [{ shapes: [[2, 3, 5]], attrs: { shape: [6, 5] } }],
   },
   Expand: {
     infer: ([x], attrs) => [{ dtype: x!.dtype, shape: broadcastShapes('expand', x!.shape, numbers(attrs, 'shape')) }],
     grad: ({ inputs: [x] }, [dy]) => [sumTo(dy!, x!.shape)],
-    emit: withInputs((attrs) => [numbers(attrs, 'shape')]),
+    emit(emitter, { op, inputs, outputs, attrs }) {
+      // A size of 1 leaves an axis as it is.
+      const { shape } = emitter.info(inputs[0]!)
+      const target = numbers(attrs, 'shape')
+      const lead = target.length - shape.length
+      const kept = target.map((size, i) => (emitter.isDynamic(size) && size === shape[i - lead] ? 1 : size))
+      emitter.push(op, [emitter.name(inputs[0]!), emitter.int64(kept)], names(emitter, outputs))
+    },
     examples: [{ shapes: [[3, 1]], attrs: { shape: [2, 3, 5] } }],
   },
   Concat: {
@@ -429,6 +450,52 @@ export const primitives: Readonly<Record<string, Operator>> = {
     examples: [{ shapes: [[2, 3, 5], [5], [5]], attrs: { epsilon: 1e-5 } }],
   },
 
+  // Σ over earlier positions and its own of φ(k)ᵀ v, times φ(q), from a past on; the engine has no float64 kernel.
+  LinearAttention: {
+    infer: ([q, k, v, past], { heads: h }) => {
+      const { b, l, f, e } = dims('LinearAttention', { q: q!, v: v! }, { q: 'b l f', v: 'b l e' })
+      const want = [b!, h as number, f! / (h as number), e! / (h as number)]
+      if (`${k!.shape}` === `${q!.shape}` && `${past!.shape}` === `${want}`)
+        return [{ dtype: v!.dtype, shape: v!.shape }, past!]
+      throw new RangeError(
+        `LinearAttention: got keys [${k!.shape}] and a past [${past!.shape}], want [${[b, l, f]}] and [${want}]`,
+      )
+    },
+    emit(emitter, { op, inputs, outputs, attrs }) {
+      const h = number(attrs, 'heads')
+      const attributes = { q_num_heads: h, kv_num_heads: h, scale: { float: 1 }, update_rule: 'linear' }
+      const [given, results] = [names(emitter, inputs), names(emitter, outputs)]
+      if (emitter.info(inputs[0]!).dtype === 'float32') {
+        emitter.push(op, given, results, attributes, 'com.microsoft')
+        return
+      }
+      const cast = (name: string, to: DType, result = emitter.temporary()) => {
+        emitter.push('Cast', [name], [result], { to: onnxTypes[to] })
+        return result
+      }
+      const single = results.map(() => emitter.temporary())
+      emitter.push(
+        op,
+        given.map((name) => cast(name, 'float32')),
+        single,
+        attributes,
+        'com.microsoft',
+      )
+      for (const [i, name] of results.entries()) cast(single[i]!, 'float64', name)
+    },
+    examples: [
+      {
+        shapes: [
+          [2, 3, 10],
+          [2, 3, 10],
+          [2, 3, 14],
+          [2, 2, 5, 7],
+        ],
+        attrs: { heads: 2 },
+      },
+    ],
+  },
+
   // The ONNX operator also gives positions and the larger values: only the last is of use here.
   KthLargest: {
     infer: ([x], attrs) => {
@@ -523,41 +590,6 @@ function zeros(like: Tensor): Tensor {
     ),
     like.shape,
   )
-}
-
-/** One more ONNX node; returns the name of its result. */
-function step(emitter: Emitter, op: string, ...inputs: string[]): string {
-  const out = emitter.temporary()
-  emitter.push(op, inputs, [out])
-  return out
-}
-
-/** Layer normalisation in small steps: ONNX Runtime's own keeps float32 statistics for float64 inputs. */
-function emitDoubleNorm(emitter: Emitter, [x, scale, bias]: string[], [y, centre, inverse]: string[], epsilon: string) {
-  const last = emitter.int64([-1])
-  emitter.push('ReduceMean', [x!, last], [centre!])
-  const off = step(emitter, 'Sub', x!, centre!)
-  const variance = step(emitter, 'ReduceMean', step(emitter, 'Mul', off, off), last)
-  emitter.push('Reciprocal', [step(emitter, 'Sqrt', step(emitter, 'Add', variance, epsilon))], [inverse!])
-  const normal = step(emitter, 'Mul', off, inverse!)
-  emitter.push('Add', [step(emitter, 'Mul', normal, scale!), bias!], [y!])
-}
-
-/**
- * erf as the Fourier series of its copies at distance πT: of 24 terms the rest is below 1e-17, and erf(6) is 1 in float64.
- * ONNX Runtime has no float64 kernel for it.
- */
-function emitDoubleErf(emitter: Emitter, x: number, y: string): void {
-  const period = 3.8
-  const scalar = (value: number) => emitter.scalar(value, x)
-  const inside = step(emitter, 'Max', step(emitter, 'Min', emitter.name(x), scalar(6)), scalar(-6))
-  let total = step(emitter, 'Mul', inside, scalar(2 / (Math.PI * period)))
-  for (let n = 1; n <= 24; n++) {
-    const wave = step(emitter, 'Sin', step(emitter, 'Mul', inside, scalar((2 * n) / period)))
-    const weight = (2 / (Math.PI * n)) * Math.exp(-((n / period) ** 2))
-    total = step(emitter, 'Add', total, step(emitter, 'Mul', wave, scalar(weight)))
-  }
-  emitter.push('Identity', [total], [y])
 }
 
 function matmulShape(a: readonly number[], b: readonly number[]): number[] {

@@ -1,10 +1,20 @@
 /** The trace: tensors are handles into a graph that grows while a TypeScript function runs. */
 
 import type { Data, DType, NDArray } from '../base/array.ts'
+import type { Size } from './size.ts'
 
 /** What is known of a value while tracing. */
 export interface ValueInfo {
   readonly dtype: DType
+  readonly shape: readonly number[]
+}
+
+/** What a value of a graph can hold: what is computed with, and what models only store or are fed. */
+export type ValueType = DType | 'float16' | 'uint8' | 'int64'
+
+/** A value of a graph. */
+export interface GraphValue {
+  readonly dtype: ValueType
   readonly shape: readonly number[]
 }
 
@@ -17,15 +27,19 @@ export interface Node {
   readonly inputs: readonly number[]
   readonly outputs: readonly number[]
   readonly attrs: Attrs
+  /** Of an operator that ONNX itself does not have: whose it is, e.g. `com.microsoft`. */
+  readonly domain?: string
 }
 
 /** A graph as plain data: nodes in topological order over values that are known by number. */
 export interface Graph {
-  readonly values: readonly ValueInfo[]
+  readonly values: readonly GraphValue[]
   readonly nodes: readonly Node[]
   readonly constants: ReadonlyMap<number, NDArray>
   readonly inputs: Readonly<Record<string, number>>
   readonly outputs: Readonly<Record<string, number>>
+  /** Numbers in shapes and attributes that stand for sizes known only when the graph runs; see `traceDynamic`. */
+  readonly sizes?: ReadonlyMap<number, Size>
 }
 
 /** What the trace must know of an operator: the shapes and dtypes of its results. */

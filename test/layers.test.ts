@@ -32,6 +32,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   experiments: [...running, 'train', 'evaluate', 'convert', 'generate', 'metrics', 'tasks'],
   '': portable,
   node: [...portable, ''],
+  web: [...portable, ''],
+  page: [...portable, 'web'],
   serve: [...portable, '', 'node'],
   cli: [...portable, '', 'node', 'serve'],
 }
@@ -44,6 +46,9 @@ const alsoImports: Readonly<Record<string, readonly string[]>> = {
 
 /** Folders that may use Node itself, its engine, and what only a command line needs. */
 const onNode = ['node', 'serve', 'cli']
+
+/** The one folder that may use the browser's engine. */
+const onWeb = 'web'
 
 const mostLines = 420
 /** Tables, which may be as long as what they list. */
@@ -146,6 +151,18 @@ describe('the source', () => {
           packages
             .filter((name) => name.startsWith('node:') || name === 'onnxruntime-node')
             .map((name) => `src/${path} imports ${name}, which only src/${onNode.join(', src/')} may`),
+        ),
+    )
+  })
+
+  it("uses the browser's engine only in the door to browsers", () => {
+    none(
+      sources
+        .filter(({ path }) => layerOf(path) !== onWeb)
+        .flatMap(({ path, packages }) =>
+          packages
+            .filter((name) => packageOf(name) === 'onnxruntime-web')
+            .map((name) => `src/${path} imports ${name}, which only src/${onWeb} may`),
         ),
     )
   })

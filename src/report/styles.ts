@@ -3,13 +3,18 @@
 /** Number of colours `--hue-0` … that the sheet defines; 0 is the teacher's grey. */
 export const hueCount = 8
 
-/** CSS, with nothing fetched from anywhere. */
-export const styles = `
-:root{color-scheme:light dark;--paper:#fcfcfb;--ink:#1d1f23;--soft:#5f646d;--line:#e2e3e6;--card:#f2f3f5;--heat:#1f5fbf;
---hue-0:#62666f;--hue-1:#1f5fbf;--hue-2:#c2541b;--hue-3:#14804a;--hue-4:#8a4bc4;--hue-5:#0c7f92;--hue-6:#b8377e;--hue-7:#86690a}
-@media(prefers-color-scheme:dark){:root{--paper:#15171a;--ink:#e8e9eb;--soft:#a2a7b0;--line:#33373e;--card:#1f2226;--heat:#6ea8ff;
---hue-0:#b3b7bf;--hue-1:#6ea8ff;--hue-2:#f2935c;--hue-3:#52c288;--hue-4:#c295f2;--hue-5:#4fc3d6;--hue-6:#f083bb;--hue-7:#d9b64a}}
-*{box-sizing:border-box}
+/** Colours by name: of the page, and of what is drawn on it. */
+export const colours = {
+  light:
+    '--paper:#fcfcfb;--ink:#1d1f23;--soft:#5f646d;--line:#e2e3e6;--card:#f2f3f5;--heat:#1f5fbf;' +
+    '--hue-0:#62666f;--hue-1:#1f5fbf;--hue-2:#c2541b;--hue-3:#14804a;--hue-4:#8a4bc4;--hue-5:#0c7f92;--hue-6:#b8377e;--hue-7:#86690a',
+  dark:
+    '--paper:#15171a;--ink:#e8e9eb;--soft:#a2a7b0;--line:#33373e;--card:#1f2226;--heat:#6ea8ff;' +
+    '--hue-0:#b3b7bf;--hue-1:#6ea8ff;--hue-2:#f2935c;--hue-3:#52c288;--hue-4:#c295f2;--hue-5:#4fc3d6;--hue-6:#f083bb;--hue-7:#d9b64a',
+} as const
+
+/** How everything but colours looks. */
+export const rules = `*{box-sizing:border-box}
 body{margin:0 auto;padding:1.5rem 1rem 4rem;max-width:62rem;background:var(--paper);color:var(--ink);
 font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}
 h1{font-size:1.6rem;line-height:1.2;margin:0;overflow-wrap:anywhere}
@@ -57,3 +62,9 @@ dl.facts dt{color:var(--soft)}dl.facts dd{margin:0;overflow-wrap:anywhere}
 code{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.9em}
 @media(max-width:30rem){dl.facts{grid-template-columns:1fr}dl.facts dd{margin-bottom:.5rem}th,td{padding:.35rem .4rem}}
 `
+
+/** CSS, with nothing fetched from anywhere. */
+export const styles = `
+:root{color-scheme:light dark;${colours.light}}
+@media(prefers-color-scheme:dark){:root{${colours.dark}}}
+${rules}`

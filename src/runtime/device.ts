@@ -25,4 +25,10 @@ export interface Device {
    * @throws Error with the engine's reason when the model is not accepted.
    */
   open(model: Uint8Array, files?: Readonly<Record<string, Uint8Array>>): Promise<Session>
+  /**
+   * Promises that these arrays stay as they are until the function it returns is called, so that a device with memory of
+   * its own copies them once and not with each run. They are known by their `data`. A device that reads the host's
+   * memory has no need of it and may lack it: `device.keep?.(arrays)`.
+   */
+  keep?(arrays: Iterable<NDArray>): () => void
 }

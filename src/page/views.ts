@@ -1,0 +1,12 @@
+/** The table of views: the navigation, addresses and tests run over it. */
+
+import type { ViewEntry } from './app.ts'
+
+export const views: readonly ViewEntry[] = [
+  {
+    path: 'start',
+    title: 'Start',
+    about: 'What hedgehog does, and what this browser has for it.',
+    load: () => import('./views/start.ts'),
+  },
+]

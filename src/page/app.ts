@@ -9,6 +9,8 @@ export interface App {
   device(): ProviderName
   /** A worker by name, e.g. the view's own; the same name is the same worker. */
   desk(name: string): Desk
+  /** All views, for links to them. */
+  readonly views: readonly ViewEntry[]
   /** Says a sentence to screen readers, politely. */
   announce(sentence: string): void
 }

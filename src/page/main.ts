@@ -23,6 +23,7 @@ void machine.then(({ webgpu }) => {
 const app: App = {
   device: () => (devices.value === 'automatic' ? automatic : (devices.value as ProviderName)),
   desk: deskRoom(),
+  views,
   announce(sentence) {
     voice.textContent = sentence
   },

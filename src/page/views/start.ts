@@ -5,7 +5,6 @@ import type { ProviderName } from '../../web/engine.ts'
 import { type App, lookAround, type Mounted } from '../app.ts'
 import { fill, h } from '../dom.ts'
 import type { CheckResult } from '../protocol.ts'
-import { views } from '../views.ts'
 
 const names: Readonly<Record<ProviderName, string>> = { wasm: 'WebAssembly', webgpu: 'WebGPU' }
 
@@ -58,7 +57,7 @@ export function open(app: App): Mounted {
       h(
         'ul',
         { class: 'cards' },
-        views
+        app.views
           .slice(1)
           .map(({ path, title, about }) =>
             h('li', {}, h('a', { href: `#/${path}` }, title), h('p', { class: 'soft' }, about)),

@@ -20,6 +20,9 @@ const engineFiles = /^ort-wasm-simd-threaded(\.jspi|\.asyncify)?\.(wasm|mjs)$/
 /** Folders of the checkout that the page may load. */
 const folders = ['models/tiny', 'models/tiny-maps']
 
+/** Reports of docs/results that the page shows as examples. */
+const results = ['tiny', 'properties', 'associative-recall', 'spam']
+
 /** Bytes of each text that comes with the page. */
 const textBytes = { train: 1_200_000, validation: 80_000, test: 120_000 }
 
@@ -76,6 +79,7 @@ export async function buildPage(out: string): Promise<void> {
     names.push(folder)
   }
   await writeTexts(join(out, 'texts/brown'))
+  for (const name of results) await cp(join(root, `docs/results/${name}.json`), join(out, `results/${name}.json`))
   const listed = await Promise.all(names.map(async (name) => [name, await assetsOf(join(out, name))] as const))
   await writeFile(join(out, 'assets.json'), JSON.stringify(Object.fromEntries(listed)))
 }

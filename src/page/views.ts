@@ -9,4 +9,10 @@ export const views: readonly ViewEntry[] = [
     about: 'What hedgehog does, and what this browser has for it.',
     load: () => import('./views/start.ts'),
   },
+  {
+    path: 'report',
+    title: 'Report',
+    about: 'Open the report of a conversion, an inspection or an experiment that the command line wrote.',
+    load: () => import('./views/report.ts'),
+  },
 ]

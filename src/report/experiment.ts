@@ -80,6 +80,11 @@ const shortTitle = ({ name, unit }: Column): string => (unit === '%' ? `${name} 
 
 /** The same as one page that needs nothing else, with its charts. */
 export function experimentHtml(result: ExperimentResult, command: string): string {
+  return page(result.title, experimentSections(result, command))
+}
+
+/** The same as pieces of markup, for a page that has its own head. */
+export function experimentSections(result: ExperimentResult, command: string): string[] {
   const { head, lines } = linesOf(result)
   const cells = (line: Line) => line.cells.map((text) => `<td>${escapeText(text)}</td>`).join('')
   const note = (text: string) => (text ? `<span class="note">${escapeText(text)}</span>` : '')
@@ -91,7 +96,7 @@ ${lines.map((line) => `<tr><th scope="row">${escapeText(line.name)}${note(line.n
   const settings = Object.entries(result.settings).map(
     ([name, value]) => `<dt>${escapeText(name)}</dt><dd>${value}</dd>`,
   )
-  const sections = [
+  return [
     `<header><h1>${escapeText(result.title)}</h1><p class="soft">${escapeText(result.source)}; ${formatSeconds(result.seconds)}, seed ${result.seed}</p></header>`,
     section('Results', 'Measured here, beside what was published.', table),
     charts(result),
@@ -101,7 +106,6 @@ ${lines.map((line) => `<tr><th scope="row">${escapeText(line.name)}${note(line.n
       `<dl class="facts"><dt>Command</dt><dd><code>${escapeText(command)}</code></dd>${settings.join('')}</dl>`,
     ),
   ]
-  return page(result.title, sections)
 }
 
 function charts({ rows }: ExperimentResult): string {

@@ -9,7 +9,12 @@ import type { Report, Row } from './types.ts'
 
 /** The page of a report: well-formed as XML too, all texts escaped. */
 export function reportHtml(report: Report): string {
-  const sections = [
+  return page(`${report.name}: conversion report`, reportSections(report))
+}
+
+/** The same as pieces of markup, for a page that has its own head. */
+export function reportSections(report: Report): string[] {
+  return [
     header(report),
     rowsSection(report),
     curvesSection(report),
@@ -18,13 +23,12 @@ export function reportHtml(report: Report): string {
     weightsSection(report),
     factsSection(report),
   ]
-  return page(`${report.name}: conversion report`, sections)
 }
 
 function header(report: Report): string {
   const { family, layers, heads, width, parameters } = report.model
   const sizes = `${family}, ${layers} layers of ${heads} heads, width ${width}, ${formatCount(parameters)} parameters`
-  const cost = `${formatSeconds(report.seconds)}, ${formatBytes(report.peakMemoryBytes)} of memory`
+  const memory = report.peakMemoryBytes === undefined ? '' : `, ${formatBytes(report.peakMemoryBytes)} of memory`
   const tiles = [
     [
       teacherOf(report)?.name === 'teacher' ? 'Teacher' : 'Teacher, finetuned',
@@ -37,7 +41,7 @@ function header(report: Report): string {
   const tile = ([name, value]: readonly [string, string]) => `<div><dt>${name}</dt><dd>${value}</dd></div>`
   return `<header>
 <h1>${escapeText(report.name)}, converted to linear attention</h1>
-<p class="soft">${escapeText(sizes)}; ${cost}</p>
+<p class="soft">${escapeText(sizes)}; ${formatSeconds(report.seconds)}${memory}</p>
 <p class="headline">${escapeText(headline(report))}</p>
 <dl class="tiles">${tiles.map(tile).join('')}</dl>
 </header>`
@@ -84,7 +88,7 @@ function factsSection(report: Report): string {
     ['Sequences', `${length} tokens`],
     ['Seed', String(report.seed)],
     ['Time', formatSeconds(report.seconds)],
-    ['Peak memory', formatBytes(report.peakMemoryBytes)],
+    ['Peak memory', formatBytes(report.peakMemoryBytes ?? Number.NaN)],
     ...Object.entries(report.versions).map(([name, version]) => [escapeText(name), escapeText(version)] as const),
   ]
   const list = facts.map(([name, value]) => `<dt>${name}</dt><dd>${value}</dd>`).join('')

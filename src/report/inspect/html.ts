@@ -10,7 +10,12 @@ import type { InspectReport } from './types.ts'
 
 /** The page of an inspection: well-formed as XML too, all texts escaped. */
 export function inspectHtml(report: InspectReport): string {
-  return page(`${report.name}: attention inspected`, [
+  return page(`${report.name}: attention inspected`, inspectSections(report))
+}
+
+/** The same as pieces of markup, for a page that has its own head. */
+export function inspectSections(report: InspectReport): string[] {
+  return [
     header(report),
     barsSection(report),
     lengthsSection(report),
@@ -19,7 +24,7 @@ export function inspectHtml(report: InspectReport): string {
     headsSection(report),
     tableSection(report),
     factsSection(report),
-  ])
+  ]
 }
 
 function header(report: InspectReport): string {

@@ -18,7 +18,7 @@ export const startBench: Bench = {
     if (quick) throw new Error('npm start has no quick form; leave out --quick')
     note('running npm start')
     const took = await seconds(npmStart)
-    const { peakMemoryBytes } = JSON.parse(await readFile(report, 'utf8')) as Report
+    const { peakMemoryBytes = Number.NaN } = JSON.parse(await readFile(report, 'utf8')) as Report
     return [
       { case: 'npm start', value: took, unit: 's', target: targets.seconds },
       { case: 'npm start, peak memory', value: peakMemoryBytes / 1e9, unit: 'GB', target: targets.gigabytes },

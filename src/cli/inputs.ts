@@ -9,7 +9,8 @@ import { documentsOf, type Split } from '../io/corpus.ts'
 import type { Sink } from '../io/files.ts'
 import { folderSink, folderSource } from '../node/files.ts'
 
-export { type Loaded, openModel } from '../node/models.ts'
+export type { Loaded } from '../models/writing.ts'
+export { openModel } from '../node/models.ts'
 
 /** The documents of text files. @throws Error naming a file that is missing, empty or no UTF-8 text. */
 export async function readTexts(files: readonly string[]): Promise<string[]> {

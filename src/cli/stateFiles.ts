@@ -4,8 +4,8 @@ import { basename, dirname } from 'node:path'
 import { identityOf } from '../generate/fingerprint.ts'
 import type { Generator, State } from '../generate/state.ts'
 import { loadState, saveState } from '../generate/stateFile.ts'
+import type { Loaded } from '../models/writing.ts'
 import { folderSink, folderSource } from '../node/files.ts'
-import type { Loaded } from '../node/models.ts'
 
 /** A state and what it has not read yet; `note` is plain JSON beside it. */
 export interface KeptText {

@@ -33,7 +33,8 @@ export function reportText(report: Report, width = 80): string {
     ),
   )
   const notes = report.rows.flatMap(({ name, note }) => (note ? [`${name}: ${note}`] : []))
-  const cost = `${formatSeconds(report.seconds)}, ${formatBytes(report.peakMemoryBytes)} of memory, seed ${report.seed}`
+  const memory = report.peakMemoryBytes === undefined ? '' : `, ${formatBytes(report.peakMemoryBytes)} of memory`
+  const cost = `${formatSeconds(report.seconds)}${memory}, seed ${report.seed}`
   const below = [headline(report), ...notes, cost].flatMap((text) => wrap(text, width))
   return [head, '─'.repeat(Math.min(width, longest([head, ...rows]))), ...rows, '', ...below].join('\n')
 }

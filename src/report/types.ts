@@ -6,7 +6,8 @@ export interface Report {
   readonly name: string
   /** Wall-clock seconds of the whole command. */
   readonly seconds: number
-  readonly peakMemoryBytes: number
+  /** Absent where it cannot be known, as in a browser. */
+  readonly peakMemoryBytes?: number
   readonly seed: number
   /** Version by name, e.g. `hedgehog`, `node`, `onnxruntime`. */
   readonly versions: Readonly<Record<string, string>>

@@ -1,0 +1,24 @@
+/** Which models and texts jobs work on, as plain data that can be sent to a worker. */
+
+/** A model: one that comes with the page, one that was dropped on it, or one that was converted here. */
+export type ModelRef =
+  /** `maps` names a file of distilled maps in the folder `models/tiny-maps`. */
+  | { readonly kind: 'site'; readonly folder: string; readonly maps?: string }
+  | { readonly kind: 'files'; readonly name: string; readonly files: Readonly<Record<string, Blob>> }
+  | { readonly kind: 'zip'; readonly name: string; readonly file: Blob }
+  | { readonly kind: 'stored'; readonly name: string }
+
+/** The folder of the browser's storage with converted models, each in a folder of its name. */
+export const conversionsFolder = 'conversions'
+
+/** The model that comes with the page. */
+export const bundledModel: ModelRef = { kind: 'site', folder: 'models/tiny' }
+
+/** It, with maps that were distilled for it. */
+export const bundledConverted: ModelRef = { kind: 'site', folder: 'models/tiny', maps: 'step-450.safetensors' }
+
+/** A model's name for people. */
+export function modelName(ref: ModelRef): string {
+  if (ref.kind !== 'site') return ref.name
+  return ref.maps === undefined ? 'tiny' : 'tiny, converted'
+}

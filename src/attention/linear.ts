@@ -7,6 +7,7 @@ import {
   div,
   exp,
   filled,
+  linearRecurrence,
   matmul,
   max,
   maximum,
@@ -161,7 +162,11 @@ export function linearAttentionFrom(
   const before = state.shift ? { shift: state.shift } : {}
   const ofK = keyFeatures(map, params.k, k, { ...start, ...before })
   const { shift } = ofK
-  const { out, total } = advance(map, ofQ, ofK, withOnes(v), rescaled(state, shift), chunk)
+  const decay = shift && state.shift && sub(state.shift, shift)
+  const { out, total } =
+    q.shape[2] === 1
+      ? singleStep(ofQ, ofK, withOnes(v), state, decay)
+      : advance(map, ofQ, ofK, withOnes(v), rescaled(state, shift), chunk)
   return { y: normalised(out), state: { sums: total, ...(shift && { shift }) } }
 }
 
@@ -170,11 +175,19 @@ export function rescaled({ sums, shift: old }: LinearState, shift?: Tensor): Ten
   return shift && old ? mul(sums, exp(sub(old, shift))) : sums
 }
 
-function advance(map: FeatureMap, q: Features, k: Features, v1: Tensor, past: Tensor, chunk?: number) {
-  if (q.phi.shape[2] === 1) {
-    const total = add(past, matmul(transpose(k.phi), v1))
+function singleStep(q: Features, k: Features, v: Tensor, { sums }: LinearState, decay?: Tensor) {
+  const [b, h, , e] = v.shape as [number, number, number, number]
+  if (v.dtype !== 'float32') {
+    const total = add(decay ? mul(sums, exp(decay)) : sums, matmul(transpose(k.phi), v))
     return { out: matmul(q.phi, total), total }
   }
+  // One operator, which reads and writes the sums once.
+  const flat = (x: Tensor) => reshape(x, [b, 1, -1])
+  const { out, total } = linearRecurrence(flat(q.phi), flat(k.phi), flat(v), sums, decay && flat(decay))
+  return { out: reshape(out, [b, h, 1, e]), total }
+}
+
+function advance(map: FeatureMap, q: Features, k: Features, v1: Tensor, past: Tensor, chunk?: number) {
   const { out, total } = chunkedSums(map, q, k, v1, chunk)
   return { out: add(out, matmul(q.phi, past)), total: add(total, past) }
 }

@@ -5,7 +5,7 @@ import { attendBy } from '../attention/plan.ts'
 import type { Visibility } from '../attention/softmax.ts'
 import { type FloatArray, floats, type NDArray, type Params } from '../base/array.ts'
 import { mul, reshape, slice } from '../graph/ops.ts'
-import type { Tensor } from '../graph/tensor.ts'
+import type { Tensor, TraceOptions } from '../graph/tensor.ts'
 import type { Tensors } from '../graph/trace.ts'
 import { scaledAdapters } from '../models/adapter.ts'
 import { familyOf } from '../models/families.ts'
@@ -23,13 +23,13 @@ export interface FunctionCache {
   dispose(): Promise<void>
 }
 
-export function functionCache(device: Device): FunctionCache {
+export function functionCache(device: Device, options?: TraceOptions): FunctionCache {
   const known = new Map<string, Compiled>()
   return {
     get(key, build) {
       let compiled = known.get(key)
       if (!compiled) {
-        compiled = compile(device, build())
+        compiled = compile(device, build(), options)
         known.set(key, compiled)
       }
       return compiled

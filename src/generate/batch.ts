@@ -3,10 +3,11 @@
 import { ints } from '../base/array.ts'
 import { type Channel, createChannel } from './channel.ts'
 import { checkRoom } from './generate.ts'
+import { pieceOf } from './pieces.ts'
 import type { PrefixCache } from './prefixes.ts'
 import { createRowGroup, type RowGroup } from './rowGroup.ts'
 import { likeliestTokens } from './sample.ts'
-import { type Generator, pieceOf, type State } from './state.ts'
+import type { Generator, State } from './state.ts'
 import {
   createWriter,
   defaultTokens,

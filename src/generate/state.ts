@@ -1,18 +1,15 @@
 /** Reads tokens into a state and gives the logits of the next: prefill in pieces, then one position at a time. */
 
-import type { Kept, Memory } from '../attention/memory.ts'
+import type { Kept } from '../attention/memory.ts'
 import { attentionOf } from '../attention/plan.ts'
-import { type FloatArray, floats, ints, type NDArray } from '../base/array.ts'
-import { blockInputs, blockKey, functionCache, traceBlock } from '../execute/blocks.ts'
-import { createForward, outputEmbedding } from '../execute/forward.ts'
-import { add, exp, log, max, sub, sum } from '../graph/ops.ts'
-import type { Tensors } from '../graph/trace.ts'
+import { type FloatArray, floats, type NDArray } from '../base/array.ts'
 import { familyOf } from '../models/families.ts'
 import type { Model, ModelConfig } from '../models/model.ts'
-import { tokenLogits } from '../nn/loss.ts'
-import { below, prefixed } from '../nn/params.ts'
 import type { Device } from '../runtime/device.ts'
-import { batchMemory, copied, rowOf, shapeKey, stacked } from './rows.ts'
+import { alongPositions, lastPosition, piecesOf } from './pieces.ts'
+import { createReader, type ReaderOptions } from './reader.ts'
+import { copied, rowOf, shapeKey, stacked } from './rows.ts'
+import type { Logits } from './traced.ts'
 
 /** All that a model keeps of the tokens it has read: one memory per layer. */
 export interface State {
@@ -21,12 +18,8 @@ export interface State {
   readonly layers: readonly Kept[]
 }
 
-/** What {@link Generator.advance} gives. */
-export interface Advanced {
-  /** The logits (b v) after the last token; (b·l v) after every token, or (0 v), where asked for. */
-  readonly logits: FloatArray
-  /** ln Σ exp of each row of logits: a logit less it is ln of the probability. */
-  readonly logSums: Float32Array
+/** What {@link Generator.advance} gives: logits (b v) after the last token; (b·l v) after every one, or (0 v), if asked for. */
+export interface Advanced extends Logits {
   /** The state that has read the tokens. */
   readonly state: State
 }
@@ -69,55 +62,24 @@ export interface Generator {
   dispose(): Promise<void>
 }
 
-/** The most positions read by one graph. */
-export const largestPiece = 256
-
 /**
- * Prepares a model for generation. Its parameters are read where they are, at every step.
+ * Prepares a model for generation.
  * @throws TypeError when the model is not causal.
  */
-export function createGenerator(device: Device, { config, params }: Model): Generator {
+export function createGenerator(device: Device, model: Model, options: ReaderOptions = {}): Generator {
+  const { config } = model
   if (!config.causal) {
     throw new TypeError(`createGenerator: ${config.family} sees later tokens, want a causal model to generate with`)
   }
   const family = familyOf(config)
   const embedded = family.lookups.some(({ by }) => by === 'positions') ? config.maxLength : Infinity
   const limit = Math.min(embedded, ...config.attention.map((plan) => attentionOf(plan).positions ?? Infinity))
-  const forward = createForward(device, config)
-  const functions = functionCache(device)
-  const unembed = functions.get('unembed', () => tracedLogits)
-  const layers = config.attention.map((plan, layer) => {
-    const memory = attentionOf(plan).memory(config)
-    const build = () => (inputs: Tensors) => tracedStep(config, layer, memory, inputs)
-    const run = functions.get(blockKey(config, layer), build)
-    return { memory, rows: batchMemory(memory), weights: blockInputs(config, params, layer), run }
-  })
+  const reader = createReader(device, model, options)
+  const { layers } = reader
   const used = new WeakSet<State>()
   const use = (where: string, state: State) => {
     if (used.has(state)) throw new Error(`${where}: this state is used up; go on from its successor, or fork it before`)
     return state
-  }
-
-  /** One piece through all layers: (b l) -> the residual stream (b l e) and the memories after it. */
-  const read = async (kept: readonly Kept[], positions: readonly number[], ids: NDArray) => {
-    const l = ids.shape[1]!
-    const shared = forward.shared({ ids }, positions)
-    const next: Kept[] = []
-    let x = await forward.embed(params, { ids }, positions)
-    for (const [layer, { memory, rows, weights, run }] of layers.entries()) {
-      const before = kept[layer]!
-      const inputs = { x, ...shared, ...prefixed('past.', rows.past(before, positions, l)), ...weights }
-      const { y, ...rest } = (await run(inputs, prefixed('next.', memory.inPlace(before, l)))) as Kept
-      next.push(rows.keep(before, below('next.', rest), positions))
-      x = y!
-    }
-    return { x, kept: next }
-  }
-
-  const logitsOf = async (x: FloatArray) => {
-    const h = await forward.head(params, x)
-    const { logits, logSums } = await unembed({ h, ...outputEmbedding(config, params) })
-    return { logits: logits as FloatArray, logSums: logSums!.data as Float32Array }
   }
 
   return {
@@ -135,9 +97,13 @@ export function createGenerator(device: Device, { config, params }: Model): Gene
         rows.reserve(state.layers[layer]!, state.positions, ids.shape[1]!),
       )
       let { positions } = state
+      if (ids.shape[1] === 1 && logits !== 'none') {
+        const done = await reader.step(kept, positions, ids)
+        return { ...done, state: { positions: positions.map((position) => position + 1), layers: done.kept } }
+      }
       const streams: FloatArray[] = []
-      for (const piece of pieces(ids)) {
-        const done = await read(kept, positions, piece)
+      for (const piece of piecesOf(ids)) {
+        const done = await reader.read(kept, positions, piece)
         kept = done.kept
         positions = positions.map((position) => position + piece.shape[1]!)
         if (logits !== 'all') streams.length = 0
@@ -146,7 +112,7 @@ export function createGenerator(device: Device, { config, params }: Model): Gene
       const next = { positions, layers: kept }
       if (logits === 'none') return { logits: floats([0, config.vocab]), logSums: new Float32Array(0), state: next }
       const x = logits === 'all' ? alongPositions(streams) : lastPosition(streams.at(-1)!)
-      return { ...(await logitsOf(x)), state: next }
+      return { ...(await reader.logits(x)), state: next }
     },
     fork(state) {
       use('fork', state)
@@ -188,83 +154,13 @@ export function createGenerator(device: Device, { config, params }: Model): Gene
       }
       return { positions: [position], layers: kept }
     },
-    async dispose() {
-      await functions.dispose()
-      await forward.dispose()
-    },
+    dispose: reader.dispose,
   }
 }
 
 /** The bytes that a state holds: constant for linear attention, growing with the text for softmax. */
 export function stateBytes({ layers }: Pick<State, 'layers'>): number {
   return layers.flatMap((kept) => Object.values(kept)).reduce((bytes, { data }) => bytes + data.byteLength, 0)
-}
-
-/** How many of `length` tokens the next graph reads: the largest piece, then powers of two, so that graphs are few. */
-export function pieceOf(length: number, largest = largestPiece): number {
-  return Math.min(largest, 2 ** Math.floor(Math.log2(length)))
-}
-
-/** A block whose attention goes on from inputs `past.…` and hands out results `next.…`. */
-function tracedStep(config: ModelConfig, layer: number, memory: Memory, inputs: Tensors): Tensors {
-  let next: Tensors = {}
-  const y = traceBlock(config, layer, inputs, {
-    attend: (params) => (heads) => {
-      const attended = memory.attend(below('past.', inputs), params, heads)
-      next = attended.next
-      return attended.y
-    },
-  })
-  return { y, ...prefixed('next.', next) }
-}
-
-/** Logits and ln Σ exp of them: (t e), (v e) -> (t v), (t 1). */
-function tracedLogits({ h, unembedding, bias }: Tensors): Tensors {
-  const logits = tokenLogits({ h: h!, unembedding: unembedding!, ...(bias && { bias }) })
-  const top = max(logits, [-1])
-  return { logits, logSums: add(top, log(sum(exp(sub(logits, top)), [-1]))) }
-}
-
-/** Cuts (b l) into pieces. */
-function pieces(ids: NDArray): NDArray[] {
-  const [batch, length] = ids.shape as [number, number]
-  const cut: NDArray[] = []
-  for (let start = 0; start < length; ) {
-    const size = pieceOf(length - start)
-    const rows = Array.from({ length: batch }, (_, row) => [
-      ...ids.data.subarray(row * length + start, row * length + start + size),
-    ])
-    cut.push(ints([batch, size], rows.flat()))
-    start += size
-  }
-  return cut
-}
-
-/** (b l e) -> (b 1 e). */
-function lastPosition(x: FloatArray): FloatArray {
-  const [batch, l, width] = x.shape as [number, number, number]
-  const last = floats([batch, 1, width])
-  for (let row = 0; row < batch; row++) {
-    const end = (row + 1) * l * width
-    last.data.set(x.data.subarray(end - width, end), row * width)
-  }
-  return last
-}
-
-/** Pieces (b · e) after each other: (b l e). */
-function alongPositions(parts: readonly FloatArray[]): FloatArray {
-  const [batch, , width] = parts[0]!.shape as [number, number, number]
-  const length = parts.reduce((total, { shape }) => total + shape[1]!, 0)
-  const whole = floats([batch, length, width])
-  let start = 0
-  for (const { shape, data } of parts) {
-    const size = shape[1]! * width
-    for (let row = 0; row < batch; row++) {
-      whole.data.set(data.subarray(row * size, (row + 1) * size), row * length * width + start)
-    }
-    start += size
-  }
-  return whole
 }
 
 function checkIds({ vocab }: ModelConfig, { positions }: State, ids: NDArray, limit: number): void {

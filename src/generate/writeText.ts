@@ -2,7 +2,8 @@
 
 import { ints } from '../base/array.ts'
 import { type GeneratedToken, type GenerateOptions, generate } from './generate.ts'
-import { type Generator, largestPiece, type State } from './state.ts'
+import { largestPiece } from './pieces.ts'
+import type { Generator, State } from './state.ts'
 import { type TextPiece, textWriter } from './textWriter.ts'
 import { defaultTokens, type Ending } from './writer.ts'
 

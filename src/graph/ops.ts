@@ -2,7 +2,7 @@
 
 import { type Data, type DType, type NDArray, sizeOf } from '../base/array.ts'
 import { positiveAxis } from './shapes.ts'
-import type { Attrs, Tensor } from './tensor.ts'
+import { type Attrs, Tensor } from './tensor.ts'
 
 /** A tensor, or a number that becomes a scalar constant beside it. */
 export type Operand = Tensor | number
@@ -32,10 +32,18 @@ export const relu = (x: Tensor): Tensor => one('Relu', [x])
 /**
  * The running form of attention by features, as one operator of ONNX Runtime (`com.microsoft.LinearAttention`):
  * φ(q) (b l h·f), φ(k) (b l h·f), v (b l h·e) and the sums of a past (b h f e) -> sums for each query (b l h·e), and the
- * past after the last. It has no gradient, and float32 precision also in float64 graphs.
+ * past after the last. Before each position the past is multiplied by e^decay (b l h), where given. It has no gradient,
+ * and float32 precision also in float64 graphs.
  */
-export function linearRecurrence(phiQ: Tensor, phiK: Tensor, v: Tensor, past: Tensor): { out: Tensor; total: Tensor } {
-  const [out, total] = phiQ.trace.apply('LinearAttention', [phiQ, phiK, v, past], { heads: past.shape[1]! })
+export function linearRecurrence(
+  phiQ: Tensor,
+  phiK: Tensor,
+  v: Tensor,
+  past: Tensor,
+  decay?: Tensor,
+): { out: Tensor; total: Tensor } {
+  const inputs = [phiQ, phiK, v, past, ...(decay ? [decay] : [])]
+  const [out, total] = phiQ.trace.apply('LinearAttention', inputs, { heads: past.shape[1]! })
   return { out: out!, total: total! }
 }
 
@@ -54,22 +62,46 @@ export const stopGradient = (x: Tensor): Tensor => one('StopGradient', [x])
 /** `stored`'s value with `computed`'s gradient: what lets a backward pass use what a forward pass saved. */
 export const storedAs = (computed: Tensor, stored: Tensor): Tensor => one('Stored', [computed, stored])
 
-/** Matrix product over the last two axes, leading axes broadcast: (… m k), (… k n) -> (… m n). */
-export const matmul = (a: Tensor, b: Tensor): Tensor => one('MatMul', [a, b])
+/**
+ * Matrix product over the last two axes, leading axes broadcast: (… m k), (… k n) -> (… m n). Where the trace says so, few
+ * rows times a transposed matrix are turned round, so that the engine reads the matrix once and as it lies.
+ */
+export function matmul(a: Tensor, b: Tensor): Tensor {
+  const { trace } = b
+  const node = trace.producer(b)
+  const isTurned = node?.op === 'Transpose' && b.shape.length === 2 && a.shape.length === 2
+  if (!isTurned || a.shape[0]! > trace.turnedRows) return one('MatMul', [a, b])
+  return transpose(one('MatMul', [new Tensor(trace, node.inputs[0]!), transpose(a)]))
+}
 
 /** The same numbers in another dtype, fractions cut off for int32; no gradient passes. */
 export const cast = (x: Tensor, dtype: DType): Tensor => (x.dtype === dtype ? x : one('Cast', [x], { to: dtype }))
 
-/** Permutes axes; the default swaps the last two. */
+/** Permutes axes; the default swaps the last two. What moves no element is a {@link reshape}. */
 export function transpose(x: Tensor, perm: readonly number[] = swapLast(x.shape.length)): Tensor {
-  return perm.every((axis, i) => axis === i) ? x : one('Transpose', [x], { perm })
+  const moved = perm.filter((axis) => x.shape[axis] !== 1)
+  if (moved.every((axis, i) => i === 0 || axis > moved[i - 1]!)) {
+    return reshape(
+      x,
+      perm.map((axis) => x.shape[axis]!),
+    )
+  }
+  return one('Transpose', [x], { perm })
 }
 
 /** Another shape of the same size; one size may be −1. */
 export function reshape(x: Tensor, shape: readonly number[]): Tensor {
   const known = shape.reduce((product, size) => (size < 0 ? product : product * size), 1)
   const full = shape.map((size) => (size < 0 ? sizeOf(x.shape) / known : size))
-  return same(full, x.shape) ? x : one('Reshape', [x], { shape: full })
+  const source = unshaped(x)
+  if (same(full, x.shape)) return x
+  return same(full, source.shape) ? source : one('Reshape', [source], { shape: full })
+}
+
+/** What was there before it got other shapes. */
+function unshaped(x: Tensor): Tensor {
+  const node = x.trace.producer(x)
+  return node?.op === 'Reshape' ? unshaped(new Tensor(x.trace, node.inputs[0]!)) : x
 }
 
 /** Broadcasts to a shape. */
@@ -127,6 +159,15 @@ export function cumsum(x: Tensor, axis: number, options: { exclusive?: boolean; 
 export function layerNorm(x: Tensor, scale: Tensor, bias: Tensor, epsilon: number): Tensor {
   return x.trace.apply('LayerNormalization', [x, scale, bias], { epsilon })[0]!
 }
+
+/** x / √(mean of x² + epsilon) · scale over the last axis (arXiv 1910.07467). */
+export const rmsNorm = (x: Tensor, scale: Tensor, epsilon: number): Tensor => one('RmsNorm', [x, scale], { epsilon })
+
+/**
+ * Rotary position embedding in the two-halves form (arXiv 2104.09864): (b h l d) and tables (l d/2) or (b 1 l d/2).
+ * Each pair (x_i, x_i+d/2) is turned by the angle whose cosine and sine the tables hold.
+ */
+export const rotate = (x: Tensor, cosine: Tensor, sine: Tensor): Tensor => one('Rotate', [x, cosine, sine])
 
 /** Rows of a table: (v …), ids (…) -> (ids… …). */
 export const gather = (table: Tensor, ids: Tensor): Tensor => one('Gather', [table, ids])

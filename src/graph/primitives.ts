@@ -1,8 +1,10 @@
 /** The table of operators: for each its shape rule, gradient, ONNX form and the examples that test it. */
 
 import { type DType, sizeOf } from '../base/array.ts'
-import { emitDoubleErf, emitDoubleNorm, step } from './emitDouble.ts'
-import { type Emitter, type Example, type Operator, onnxTypes } from './operator.ts'
+import { emitDoubleErf, step } from './emitDouble.ts'
+import { names, number, numbers } from './emitting.ts'
+import { layerPrimitives } from './layerPrimitives.ts'
+import { type Example, type Operator, onnxTypes } from './operator.ts'
 import {
   add,
   concat,
@@ -16,7 +18,6 @@ import {
   gatherElements,
   greater,
   matmul,
-  mean,
   minimum,
   mul,
   neg,
@@ -31,12 +32,8 @@ import {
   sumTo,
   transpose,
 } from './ops.ts'
-import { broadcastShapes, dims, reducedShape } from './shapes.ts'
+import { broadcastShapes, reducedShape } from './shapes.ts'
 import type { Attrs, Node, Tensor, ValueInfo } from './tensor.ts'
-
-const numbers = (attrs: Attrs, name: string): readonly number[] => attrs[name] as readonly number[]
-const number = (attrs: Attrs, name: string): number => attrs[name] as number
-const names = (emitter: Emitter, ids: readonly number[]): string[] => ids.map((id) => emitter.name(id))
 
 /** y = f(x) element by element; `slope` gives dy/dx from x and y. */
 function unary(slope: (x: Tensor, y: Tensor) => Tensor | number, range?: readonly [number, number]): Operator {
@@ -144,6 +141,8 @@ const geluA = 2 * Math.sqrt(2 / Math.PI)
 const geluB = geluA * 0.044715
 
 export const primitives: Readonly<Record<string, Operator>> = {
+  ...layerPrimitives,
+
   Add: binary((_a, _b, _y, dy) => [dy, dy]),
   Sub: binary((_a, _b, _y, dy) => [dy, neg(dy)]),
   Mul: binary((a, b, _y, dy) => [mul(dy, b), mul(dy, a)]),
@@ -420,82 +419,6 @@ export const primitives: Readonly<Record<string, Operator>> = {
       [0, 1].map((reverse) => ({ shapes: [[2, 3, 5]], attrs: { axis: 1, exclusive, reverse } })),
     ),
   },
-  LayerNormalization: {
-    infer: ([x]) => {
-      const row = { dtype: x!.dtype, shape: [...x!.shape.slice(0, -1), 1] }
-      return [x!, row, row]
-    },
-    grad: ({ inputs: [x, scale], outputs: [, centre, inverse] }, [dy]) => {
-      const normal = mul(sub(x!, centre!), inverse!)
-      const g = mul(dy!, scale!)
-      const dx = mul(inverse!, sub(sub(g, mean(g, [-1])), mul(normal, mean(mul(g, normal), [-1]))))
-      return [dx, sumTo(mul(dy!, normal), scale!.shape), sumTo(dy!, scale!.shape)]
-    },
-    emit(emitter, { op, inputs, outputs, attrs }) {
-      if (emitter.info(inputs[0]!).dtype === 'float64') {
-        emitDoubleNorm(
-          emitter,
-          names(emitter, inputs),
-          names(emitter, outputs),
-          emitter.scalar(number(attrs, 'epsilon'), inputs[0]!),
-        )
-        return
-      }
-      const wanted = outputs.filter((id, i) => i === 0 || emitter.used(id))
-      emitter.push(op, names(emitter, inputs), names(emitter, wanted.length > 1 ? outputs : wanted), {
-        axis: -1,
-        epsilon: { float: number(attrs, 'epsilon') },
-      })
-    },
-    examples: [{ shapes: [[2, 3, 5], [5], [5]], attrs: { epsilon: 1e-5 } }],
-  },
-
-  // Σ over earlier positions and its own of φ(k)ᵀ v, times φ(q), from a past on; the engine has no float64 kernel.
-  LinearAttention: {
-    infer: ([q, k, v, past], { heads: h }) => {
-      const { b, l, f, e } = dims('LinearAttention', { q: q!, v: v! }, { q: 'b l f', v: 'b l e' })
-      const want = [b!, h as number, f! / (h as number), e! / (h as number)]
-      if (`${k!.shape}` === `${q!.shape}` && `${past!.shape}` === `${want}`)
-        return [{ dtype: v!.dtype, shape: v!.shape }, past!]
-      throw new RangeError(
-        `LinearAttention: got keys [${k!.shape}] and a past [${past!.shape}], want [${[b, l, f]}] and [${want}]`,
-      )
-    },
-    emit(emitter, { op, inputs, outputs, attrs }) {
-      const h = number(attrs, 'heads')
-      const attributes = { q_num_heads: h, kv_num_heads: h, scale: { float: 1 }, update_rule: 'linear' }
-      const [given, results] = [names(emitter, inputs), names(emitter, outputs)]
-      if (emitter.info(inputs[0]!).dtype === 'float32') {
-        emitter.push(op, given, results, attributes, 'com.microsoft')
-        return
-      }
-      const cast = (name: string, to: DType, result = emitter.temporary()) => {
-        emitter.push('Cast', [name], [result], { to: onnxTypes[to] })
-        return result
-      }
-      const single = results.map(() => emitter.temporary())
-      emitter.push(
-        op,
-        given.map((name) => cast(name, 'float32')),
-        single,
-        attributes,
-        'com.microsoft',
-      )
-      for (const [i, name] of results.entries()) cast(single[i]!, 'float64', name)
-    },
-    examples: [
-      {
-        shapes: [
-          [2, 3, 10],
-          [2, 3, 10],
-          [2, 3, 14],
-          [2, 2, 5, 7],
-        ],
-        attrs: { heads: 2 },
-      },
-    ],
-  },
-
   // The ONNX operator also gives positions and the larger values: only the last is of use here.
   KthLargest: {
     infer: ([x], attrs) => {

@@ -66,6 +66,15 @@ export class Tensor {
   }
 }
 
+/** How a graph is written. */
+export interface TraceOptions {
+  /**
+   * Up to how many rows a product with a transposed matrix is turned round. A CPU reads the matrix of such a product in
+   * the order in which it lies, which decides where rows are few. Default 0.
+   */
+  readonly turnedRows?: number
+}
+
 /** A graph under construction. Equal operators on equal inputs become one node, constants of equal content one value. */
 export class Trace {
   readonly values: ValueInfo[] = []
@@ -73,11 +82,16 @@ export class Trace {
   readonly constants = new Map<number, NDArray>()
   readonly inputs: Record<string, number> = {}
   readonly #known = new Map<string, Node>()
+  readonly #producers = new Map<number, Node>()
   readonly #constantIds = new Map<string, number[]>()
   readonly #operators: Readonly<Record<string, Inference>>
 
-  constructor(operators: Readonly<Record<string, Inference>>) {
+  /** Products of at most so many rows are turned round; see `matmul`. */
+  readonly turnedRows: number
+
+  constructor(operators: Readonly<Record<string, Inference>>, { turnedRows = 0 }: TraceOptions = {}) {
     this.#operators = operators
+    this.turnedRows = turnedRows
   }
 
   /** A named input of the graph. */
@@ -115,6 +129,11 @@ export class Trace {
     return node.outputs.map((id) => new Tensor(this, id))
   }
 
+  /** The node that computes a value; undefined for inputs and constants. */
+  producer({ id }: Tensor): Node | undefined {
+    return this.#producers.get(id)
+  }
+
   #append(op: string, inputs: readonly number[], attrs: Attrs, key: string): Node {
     const operator = this.#operators[op]
     if (!operator) throw new TypeError(`trace: unknown operator ${op}; add its record to graph/primitives.ts`)
@@ -125,6 +144,7 @@ export class Trace {
     const node = { op, inputs, attrs, outputs: infos.map((info) => this.#value(info)) }
     this.nodes.push(node)
     this.#known.set(key, node)
+    for (const id of node.outputs) this.#producers.set(id, node)
     return node
   }
 

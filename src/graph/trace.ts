@@ -1,7 +1,7 @@
 /** From a TypeScript function over named tensors to a graph with only the nodes that its results need. */
 
 import { primitives } from './primitives.ts'
-import { type Graph, type Node, type Tensor, Trace, type ValueInfo } from './tensor.ts'
+import { type Graph, type Node, type Tensor, Trace, type TraceOptions, type ValueInfo } from './tensor.ts'
 
 /** Named tensors: what a traced function takes and gives. */
 export type Tensors = Readonly<Record<string, Tensor>>
@@ -10,8 +10,12 @@ export type Tensors = Readonly<Record<string, Tensor>>
  * Runs `fn` on symbolic inputs and returns the graph of its results.
  * @throws whatever `fn` throws, e.g. RangeError for shapes that do not fit.
  */
-export function trace(fn: (inputs: Tensors) => Tensors, inputs: Readonly<Record<string, ValueInfo>>): Graph {
-  const under = new Trace(primitives)
+export function trace(
+  fn: (inputs: Tensors) => Tensors,
+  inputs: Readonly<Record<string, ValueInfo>>,
+  options?: TraceOptions,
+): Graph {
+  const under = new Trace(primitives, options)
   const tensors = Object.fromEntries(Object.entries(inputs).map(([name, info]) => [name, under.input(name, info)]))
   const results = Object.entries(fn(tensors))
   const clash = results.find(([name]) => name in inputs)

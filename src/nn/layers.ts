@@ -4,19 +4,17 @@ import {
   add,
   concat,
   cumsum,
-  div,
   equal,
   expand,
   matmul,
-  mean,
   mul,
   layerNorm as normalise,
   reshape,
+  rmsNorm as rms,
+  rotate,
   sigmoid,
   slice,
   split,
-  sqrt,
-  sub,
   transpose,
 } from '../graph/ops.ts'
 import { dims } from '../graph/shapes.ts'
@@ -90,8 +88,7 @@ export function rmsNormParams(width: number): ParamSpecs {
 
 /** x / √(mean of x² + epsilon) · scale over the last axis (arXiv 1910.07467). */
 export function rmsNorm({ weight }: { readonly weight: Tensor }, x: Tensor, epsilon: number): Tensor {
-  const inverse = div(1, sqrt(add(mean(mul(x, x), [-1]), epsilon)))
-  return mul(mul(x, inverse), weight)
+  return rms(x, weight, epsilon)
 }
 
 /** Swish of the gate times `up`, x · σ(x) · up: the gated unit of Llama's feed-forward layer (arXiv 2002.05202). */
@@ -146,8 +143,7 @@ export function rotary(x: Tensor, cosine: Tensor, sine: Tensor): Tensor {
   const table = cosine.shape.length === 2 ? 'l r' : 'b one l r'
   const { d, r } = dims('rotary', { x, cosine, sine }, { x: 'b h l d', cosine: table, sine: table })
   if (2 * r! > d!) throw new RangeError(`rotary: got tables of ${r} columns, want at most half the head dimension ${d}`)
-  const [first, second, ...rest] = split(x, [r!, r!, ...(2 * r! < d! ? [d! - 2 * r!] : [])], -1) as [Tensor, Tensor]
-  const left = sub(mul(first, cosine), mul(second, sine))
-  const right = add(mul(second, cosine), mul(first, sine))
-  return concat([left, right, ...rest], -1)
+  if (2 * r! === d!) return rotate(x, cosine, sine)
+  const [turned, rest] = split(x, [2 * r!, d! - 2 * r!], -1) as [Tensor, Tensor]
+  return concat([rotate(turned, cosine, sine), rest], -1)
 }

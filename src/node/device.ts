@@ -112,8 +112,16 @@ function checkOffered({ dtype, shape }: NDArray, info: InferenceSession.ValueMet
   }
 }
 
-function toTensor({ dtype, data, shape }: NDArray): Tensor {
-  return new Tensor(dtype as 'float32', data as Float32Array, shape)
+/** The engine's handles of arrays that were given before: a step of a model takes hundreds that stay the same. */
+const handles = new WeakMap<NDArray, Tensor>()
+
+function toTensor(array: NDArray): Tensor {
+  const known = handles.get(array)
+  if (known) return known
+  const { dtype, data, shape } = array
+  const handle = new Tensor(dtype as 'float32', data as Float32Array, shape)
+  handles.set(array, handle)
+  return handle
 }
 
 /** The result as an array; copied where the engine did not write into the array that was offered. */

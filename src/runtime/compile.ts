@@ -2,8 +2,9 @@
 
 import type { NDArray } from '../base/array.ts'
 import { toOnnx, usedInputs } from '../graph/onnx.ts'
+import type { TraceOptions } from '../graph/tensor.ts'
 import { type Tensors, trace } from '../graph/trace.ts'
-import type { Arrays, Device, Session } from './device.ts'
+import type { Arrays, Device } from './device.ts'
 
 /** A function on host arrays that runs as one graph; sessions are kept per shape signature until it is disposed. */
 export interface Compiled {
@@ -17,36 +18,48 @@ export interface Compiled {
   dispose(): Promise<void>
 }
 
-interface Entry {
-  readonly session: Session
-  readonly wanted: readonly string[]
+/** A function on arrays of the shapes that it was opened with. */
+export interface Opened {
+  /** As {@link Compiled}; inputs of other shapes are the caller's mistake, and the engine's error. */
+  run(inputs: Arrays, into?: Arrays): Promise<Arrays>
+  dispose(): Promise<void>
 }
 
 /** Compiles `fn` for a device; see {@link Compiled}. */
-export function compile(device: Device, fn: (inputs: Tensors) => Tensors): Compiled {
-  const entries = new Map<string, Promise<Entry>>()
+export function compile(device: Device, fn: (inputs: Tensors) => Tensors, options?: TraceOptions): Compiled {
+  const entries = new Map<string, Promise<Opened>>()
   const run = async (inputs: Arrays, into?: Arrays): Promise<Arrays> => {
     const key = signature(inputs)
     let entry = entries.get(key)
     if (!entry) {
-      entry = open(device, fn, inputs)
+      entry = openFunction(device, fn, inputs, options)
       entries.set(key, entry)
       entry.catch(() => entries.delete(key))
     }
-    const { session, wanted } = await entry
-    return session.run(Object.fromEntries(wanted.map((name) => [name, inputs[name]!])), into)
+    return (await entry).run(inputs, into)
   }
   const dispose = async () => {
     const open = [...entries.values()]
     entries.clear()
-    for (const entry of open) await (await entry).session.dispose()
+    for (const entry of open) await (await entry).dispose()
   }
   return Object.defineProperty(Object.assign(run, { dispose }), 'sessions', { get: () => entries.size }) as Compiled
 }
 
-async function open(device: Device, fn: (inputs: Tensors) => Tensors, inputs: Arrays): Promise<Entry> {
-  const graph = trace(fn, inputs)
-  return { session: await device.open(toOnnx(graph)), wanted: usedInputs(graph) }
+/** Opens `fn` for the shapes of some inputs. @throws RangeError or TypeError from tracing when they do not fit. */
+export async function openFunction(
+  device: Device,
+  fn: (inputs: Tensors) => Tensors,
+  inputs: Arrays,
+  options?: TraceOptions,
+): Promise<Opened> {
+  const graph = trace(fn, inputs, options)
+  const wanted = usedInputs(graph)
+  const session = await device.open(toOnnx(graph))
+  return {
+    run: (given, into) => session.run(Object.fromEntries(wanted.map((name) => [name, given[name]!])), into),
+    dispose: session.dispose,
+  }
 }
 
 function signature(inputs: Readonly<Record<string, NDArray | undefined>>): string {

@@ -64,7 +64,8 @@ const splits = [[71], Array<number>(71).fill(1), [1, 70], [64, 7], [33, 1, 1, 29
 for (const [name, plan] of Object.entries(plans)) {
   describe(`generation with ${name}`, () => {
     const model = modelOf(plan)
-    const generator = createGenerator(device, model)
+    // Early enough that each test below reads on block by block, and then as one graph.
+    const generator = createGenerator(device, model, { wholeAfter: 1 })
     const forward = createForward(device, model.config)
     after(() => Promise.all([generator.dispose(), forward.dispose()]))
 
@@ -182,6 +183,58 @@ for (const [name, plan] of Object.entries(plans)) {
     })
   })
 }
+
+describe('a step of the whole model as one graph', () => {
+  const families = {
+    'gpt2 with hedgehog-exp': modelOf(plans['hedgehog-exp']!),
+    'gpt2 with softmax': modelOf(plans.softmax!),
+    llama: llamaOf(planNamed('hedgehog-softmax')),
+    'llama with softmax': llamaOf(softmax),
+  }
+  for (const [name, model] of Object.entries(families)) {
+    it(`gives what block by block gives, for one text and several, with and without copies: ${name}`, async () => {
+      const kinds = [{ wholeAfter: Infinity, copies: false }, { wholeAfter: 0 }, { wholeAfter: 0, copies: false }]
+      const generators = kinds.map((options) => createGenerator(device, model, options))
+      for (const batch of [1, 3, 2]) {
+        const found = await Promise.all(generators.map((generator) => logitsOf(generator, batch)))
+        for (const logits of found.slice(1)) close(logits, found[0]!, 1e-5, `${batch} texts`)
+      }
+      for (const generator of generators) await generator.dispose()
+    })
+  }
+
+  it('sees parameters change where it made no copies', async () => {
+    const model = modelOf(plans.softmax!)
+    const generator = createGenerator(device, model, { wholeAfter: 0, copies: false })
+    const before = await logitsOf(generator, 1)
+    model.params['h.0.mlp.c_fc.weight']!.data.fill(0)
+    assert.notDeepEqual(await logitsOf(generator, 1), before)
+    await generator.dispose()
+  })
+
+  /** Logits after texts of unequal length, and then several single tokens of each. */
+  async function logitsOf(generator: Generator, batch: number): Promise<number[]> {
+    const texts = Array.from({ length: batch }, (_, i) => idsOf(3 + 4 * i, i))
+    const read = await Promise.all(texts.map((ids) => generator.advance(generator.start(), row(ids))))
+    let state = generator.join(read.map((one) => one.state))
+    const all: number[] = []
+    for (const id of [5, 0, 17]) {
+      const next = await generator.advance(state, ints([batch, 1], Array(batch).fill(id)))
+      state = next.state
+      all.push(...next.logits.data, ...next.logSums)
+    }
+    return all
+  }
+
+  function llamaOf(attention: AttentionPlan): Model {
+    const sizes = { layers: 2, heads: 6, keyHeads: 3, width: 24, vocab, maxLength, attention }
+    const model = newModel(familyOf({ family: 'llama' }).configOf(sizes), random(4))
+    for (const { data, shape } of Object.values(model.params)) {
+      if (shape.length === 2) for (let i = 0; i < data.length; i++) data[i]! *= 8
+    }
+    return model
+  }
+})
 
 describe('the size of a state', () => {
   const sizes = async (plan: readonly AttentionPlan[]) => {

@@ -46,7 +46,7 @@ export interface LinearState {
 
 /** Which rows of a text some queries or keys are. */
 export interface FeatureOptions {
-  /** Position of the first row, (b 1 1 1); 0 where not given. */
+  /** Position of the first row, (b 1 1 1), or of every row, (b 1 l 1); 0 where not given. */
   readonly start?: Tensor
 }
 

@@ -46,6 +46,18 @@ export async function openDevice(name: DeviceName = 'cpu', options: DeviceOption
   return { name, open }
 }
 
+/**
+ * Opens a model file, e.g. of an export, with the files of weights that it names beside it.
+ * @throws Error with the engine's reason when it is not accepted.
+ */
+export async function openModelFile(
+  path: string,
+  name: DeviceName = 'cpu',
+  options: DeviceOptions = {},
+): Promise<Session> {
+  return wrap(await InferenceSession.create(path, sessionOptionsOf(name, options)))
+}
+
 function sessionOptionsOf(name: DeviceName, { threads, fallback = true, exact = false }: DeviceOptions) {
   return {
     // No preferredOutputLocation: results on the GPU would ignore the arrays offered for them without a word, and
@@ -84,10 +96,13 @@ async function probe(name: DeviceName, open: Device['open']): Promise<void> {
 
 function wrap(session: InferenceSession): Session {
   let open = true
+  const types = new Map(session.inputMetadata.map((info) => [info.name, info.isTensor ? info.type : undefined]))
   return {
     async run(inputs, into = {}) {
       for (const info of session.outputMetadata) if (into[info.name]) checkOffered(into[info.name]!, info)
-      const feeds = Object.fromEntries(Object.entries(inputs).map(([name, array]) => [name, toTensor(array)]))
+      const feeds = Object.fromEntries(
+        Object.entries(inputs).map(([name, array]) => [name, toTensor(array, types.get(name))]),
+      )
       const fetches = Object.fromEntries(
         session.outputNames.map((name) => [name, into[name] ? toTensor(into[name]) : null]),
       )
@@ -115,10 +130,12 @@ function checkOffered({ dtype, shape }: NDArray, info: InferenceSession.ValueMet
 /** The engine's handles of arrays that were given before: a step of a model takes hundreds that stay the same. */
 const handles = new WeakMap<NDArray, Tensor>()
 
-function toTensor(array: NDArray): Tensor {
+/** @param wanted int64 where a model made for others takes such numbers; hedgehog has them as int32. */
+function toTensor(array: NDArray, wanted?: string): Tensor {
+  const { dtype, data, shape } = array
+  if (wanted === 'int64' && dtype === 'int32') return new Tensor('int64', BigInt64Array.from(data, BigInt), shape)
   const known = handles.get(array)
   if (known) return known
-  const { dtype, data, shape } = array
   const handle = new Tensor(dtype as 'float32', data as Float32Array, shape)
   handles.set(array, handle)
   return handle

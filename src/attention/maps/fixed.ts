@@ -88,10 +88,11 @@ export const fixedMaps = {
       features: (d) => 2 * d,
       project(_params, x, start) {
         const l = x.shape[2]!
-        if (l > positions) throw new RangeError(`cosformer: got ${l} positions, want at most ${positions}`)
+        const own = start && start.shape[2] === l && l > 1
+        if (l > positions && !own) throw new RangeError(`cosformer: got ${l} positions, want at most ${positions}`)
         const turn = Math.PI / (2 * positions)
-        const steps = constantLike(x, [l, 1], (i) => i * turn)
-        const angle = start ? add(mul(start, turn), steps) : steps
+        const steps = () => constantLike(x, [l, 1], (i) => i * turn)
+        const angle = own ? mul(start, turn) : start ? add(mul(start, turn), steps()) : steps()
         const y = relu(x)
         return concat([mul(y, cos(angle)), mul(y, sin(angle))], -1)
       },

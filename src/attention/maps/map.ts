@@ -20,8 +20,8 @@ export interface FeatureMap {
   /** Trainable parameters of the map, one set for queries and one for keys; none for a fixed map. */
   params(sizes: MapSizes): ParamSpecs
   /**
-   * @param start position of the first row, broadcastable to (b 1 1 1); 0 where not given. Only maps with
-   * {@link FeatureMap.positions} read it.
+   * @param start position of the first row, broadcastable to (b 1 1 1), or of every row (b 1 l 1); 0 where not given. Only
+   * maps with {@link FeatureMap.positions} read it.
    * @throws RangeError when there are more rows than positions.
    */
   project(params: Tensors, x: Tensor, start?: Tensor): Tensor

@@ -10,7 +10,18 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 
 const models = ['base', 'graph', 'nn', 'attention', 'models', 'io']
 const running = [...models, 'runtime', 'execute']
-const portable = [...running, 'metrics', 'train', 'evaluate', 'convert', 'generate', 'report', 'tasks', 'experiments']
+const portable = [
+  ...running,
+  'metrics',
+  'train',
+  'evaluate',
+  'convert',
+  'generate',
+  'deploy',
+  'report',
+  'tasks',
+  'experiments',
+]
 
 /** What each folder of src may import besides itself; an empty name stands for the files of src itself. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
@@ -28,6 +39,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   evaluate: [...running, 'metrics'],
   report: ['base'],
   generate: running,
+  deploy: [...running, 'generate'],
   convert: [...running, 'train', 'evaluate'],
   experiments: [...running, 'train', 'evaluate', 'convert', 'generate', 'metrics', 'tasks'],
   '': portable,

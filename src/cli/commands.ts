@@ -9,6 +9,7 @@ import {
   evalOptions,
   experimentListOptions,
   experimentRunOptions,
+  exportOptions,
   finetuneOptions,
   generateOptions,
   inspectOptions,
@@ -60,6 +61,18 @@ export const commands: readonly Command[] = [
     arguments: { model, adapter: 'a folder of PEFT or mlx-lm: adapter_config.json and its weights' },
     options: mergeOptions,
     load: () => import('./commands/merge.ts'),
+  }),
+  command({
+    name: 'export',
+    summary: 'write a model for ONNX Runtime, transformers.js, fla or LoLCATs',
+    examples: [
+      'export converted --to onnx',
+      'export converted --to transformers.js --dtype int4 --out web-model',
+      'export converted --to onnx --attention decomposed',
+    ],
+    arguments: { model },
+    options: exportOptions,
+    load: () => import('./commands/export.ts'),
   }),
   command({
     name: 'eval',

@@ -116,6 +116,31 @@ export const mergeOptions = {
   device,
 }
 
+/** Options of `hedgehog export`. */
+export const exportOptions = {
+  to: required(
+    option(
+      'TARGET',
+      oneOf('onnx', 'transformers.js', 'fla', 'lolcats'),
+      'the program to export for: onnx, transformers.js, fla, lolcats',
+    ),
+  ),
+  dtype: option(
+    'TYPE',
+    oneOf('float32', 'float16', 'int8', 'int4'),
+    'what weights are stored as: float32, float16, int8, int4 (float32)',
+  ),
+  attention: option(
+    'FORM',
+    oneOf('operator', 'decomposed'),
+    "linear attention by ONNX Runtime's own operator, or decomposed for engines without it (operator)",
+  ),
+  positions: option('N', whole, 'positions to make rotary tables for (as many as the model was made for)'),
+  inexact: flag('write a checkpoint that the program computes otherwise, to be trained further there'),
+  out: option('DIR', path, 'where the export is written (NAME-TARGET)'),
+  force: flag('write into a folder that is not empty'),
+}
+
 /** Options of `hedgehog eval`. */
 export const evalOptions = {
   data: required(many(option('FILE', path, 'text; for rouge JSON lines of questions; for classifiers a table'))),

@@ -2,41 +2,22 @@
 
 import { attentionOf } from '../attention/plan.ts'
 import { toOnnx } from '../graph/onnx.ts'
-import type { Sink } from '../io/files.ts'
 import { familyOf } from '../models/families.ts'
-import type { Model, ModelConfig } from '../models/model.ts'
-import { countParams } from '../nn/params.ts'
-import type { Device, Session } from '../runtime/device.ts'
-import type { AttentionForm } from './attention.ts'
+import type { ModelConfig } from '../models/model.ts'
 import { type GraphOptions, modelGraph } from './graph.ts'
 import type { Signature } from './signature.ts'
 import { stored, type WeightType } from './storage.ts'
-import { asStored, type Distance, distance, exportLogits, modelLogits } from './verify.ts'
+import type { Exported, ExportJob } from './target.ts'
+import { asStored, distance, exportLogits, modelLogits } from './verify.ts'
 import { largestFile, weightFiles } from './weightFiles.ts'
 
-/** Options of {@link exportOnnx}. */
-export interface OnnxExportOptions {
-  /** What weights are stored as. Default float32. */
-  readonly type?: WeightType
-  /** Default operator. */
-  readonly form?: AttentionForm
-  /** Positions that the export has tables for. Default: as many as the model. */
-  readonly positions?: number
+/** What a target's graph is. */
+export interface OnnxExport {
+  readonly given: GraphOptions['given']
   /** The path of the model file. */
   readonly file: string
   /** The most bytes of a file of weights. Default just under 2 GiB. */
   readonly fileLimit?: number
-}
-
-/** What was written. */
-export interface ExportedFiles {
-  /** Paths and bytes, the model's first. */
-  readonly files: readonly { readonly path: string; readonly bytes: number }[]
-  readonly parameters: number
-  /** How far the export is from the model with the weights as they were stored. */
-  readonly exact: Distance
-  /** How far it is from the model as it was: what the storage of weights changes. */
-  readonly changed: Distance
 }
 
 /** Differences of logits, by the largest one, that the arithmetic of a type of weights explains. */
@@ -44,20 +25,15 @@ const tolerances: Readonly<Record<WeightType, number>> = { float32: 1e-4, float1
 
 /**
  * Writes a model for ONNX Runtime and compares it on a probe of several lengths and batches.
- * @param open opens a model file that was just written
  * @throws RangeError or TypeError for what cannot be exported, before anything is written; Error with the numbers when the
  * export computes something else: the caller then keeps none of the files.
  */
 export async function exportOnnx(
-  sink: Sink,
-  open: (file: string) => Promise<Session>,
-  device: Device,
-  model: Model,
+  { sink, open, device, model, options }: Omit<ExportJob, 'tokenizer' | 'source'>,
   signature: Signature,
-  given: GraphOptions['given'],
-  options: OnnxExportOptions,
-): Promise<ExportedFiles> {
-  const { type = 'float32', form = 'operator', file } = options
+  { given, file, fileLimit = largestFile }: OnnxExport,
+): Promise<Exported> {
+  const { type = 'float32', attention: form = 'operator' } = options
   const { config } = model
   const { limit, positions } = positionsOf(config, options.positions)
   const traced = modelGraph(model, { form, given, positions })
@@ -66,7 +42,7 @@ export async function exportOnnx(
   const tables = familyOf(config).lookups.map(({ table }) => table)
   const fine = new Set([weight, ...tables].map((path) => `p.${path}`))
   const { graph: lowered, weights, changed } = stored(graph, traced.weights, { type, fine })
-  const { places, files } = weightFiles(baseName(file), weights, options.fileLimit ?? largestFile)
+  const { places, files } = weightFiles(baseName(file), weights, fileLimit)
   const inside = Object.fromEntries(Object.entries(numbers).map(([name, data]) => [name, { data }]))
   const bytes = toOnnx(lowered, { weights: { ...places, ...inside } })
   const folder = file.slice(0, file.length - baseName(file).length)
@@ -90,7 +66,6 @@ export async function exportOnnx(
         { path: file, bytes: bytes.length },
         ...files.map(({ name, size }) => ({ path: folder + name, bytes: size })),
       ],
-      parameters: countParams(model.params),
       exact,
       changed: apart,
     }

@@ -1,0 +1,67 @@
+/** `hedgehog export`: a model written for other programs, after its logits were compared. */
+
+import { basename, join, resolve } from 'node:path'
+import { UsageError } from '../../base/errors.ts'
+import { formatBytes } from '../../base/format.ts'
+import type { Exported } from '../../deploy/target.ts'
+import { exportModel, exportTargets, type TargetName } from '../../deploy/targets.ts'
+import { loadTokenizer } from '../../io/tokenizer.ts'
+import { loadModel } from '../../models/folder.ts'
+import { openDevice, openModelFile } from '../../node/device.ts'
+import { freeMemory } from '../../node/freeMemory.ts'
+import { openSource } from '../../node/source.ts'
+import type { Run } from '../command.ts'
+import { makeFolder, openOutput, writeTogether } from '../inputs.ts'
+import type { exportOptions } from '../optionTables.ts'
+
+export const run: Run<typeof exportOptions, 'model'> = async (context, args, given) => {
+  const to = given.to as TargetName
+  const out = given.out ?? `${basename(resolve(args.model)).replace(/\.gguf$/, '')}-${to}`
+  if (resolve(args.model) === resolve(out)) throw new UsageError(`--out: ${out} is the model; choose another folder`)
+  await openOutput(out, { replace: given.force, resumes: false })
+  const { dtype: type, attention, positions, inexact } = given
+  const options = {
+    ...(type && { type }),
+    ...(attention && { attention }),
+    ...(positions && { positions }),
+    ...(inexact && { inexact }),
+  }
+  checkOptions(to, options)
+  const source = await context.run(openSource(args.model))
+  const model = await loadModel(source, { memory: freeMemory() })
+  const tokenizer = await loadTokenizer(source)
+  const device = await openDevice('cpu')
+  await makeFolder(out)
+  let written: Exported | undefined
+  await writeTogether(out, async (sink) => {
+    const open = (file: string) => openModelFile(join(sink.name, file))
+    written = await exportModel(to, { model, tokenizer, source, sink, open, device, options })
+  })
+  return { value: { out, to, ...written! }, text: textOf(out, written!) }
+}
+
+/** @throws UsageError for an option that a target does not take. */
+function checkOptions(to: TargetName, options: object): void {
+  const flags: Readonly<Record<string, string>> = { type: 'dtype' }
+  const takes: readonly string[] = exportTargets[to].takes
+  const wrong = Object.keys(options).find((name) => !takes.includes(name))
+  if (wrong === undefined) return
+  const known = takes.map((name) => `--${flags[name] ?? name}`).join(', ') || 'none of these'
+  throw new UsageError(`--${flags[wrong] ?? wrong}: --to ${to} does not take it, want ${known}`)
+}
+
+function textOf(out: string, { files, exact, changed, differences = [] }: Exported): string {
+  const width = Math.max(...files.map(({ path }) => path.length))
+  const lines = files.map(({ path, bytes }) => `  ${path.padEnd(width)}  ${formatBytes(bytes)}`)
+  const checked = exact && `logits: within ${exact.logits.toExponential(1)} of the largest one of the model's`
+  // A difference that storage makes is several times what arithmetic makes.
+  const isRounded = exact && changed && changed.logits > 4 * exact.logits
+  const rounded =
+    isRounded && `, with its weights as stored; KL to the model as it was: ${changed.kl.toPrecision(2)} nats`
+  return [
+    out,
+    ...lines,
+    ...(checked ? [`${checked}${rounded || ''}`] : []),
+    ...differences.map((one) => `differs: ${one}`),
+  ].join('\n')
+}

@@ -2,7 +2,9 @@
 
 import { writeJson } from '../models/folder.ts'
 import { exportOnnx } from './exportOnnx.ts'
+import { writeFla } from './fla.ts'
 import { modelConfigJson, transformersConfig, writeTextFiles } from './folders.ts'
+import { writeLolcats } from './lolcats.ts'
 import { plainSignature, transformersSignature } from './signature.ts'
 import type { WeightType } from './storage.ts'
 import type { Exported, ExportJob, Target } from './target.ts'
@@ -44,6 +46,16 @@ export const exportTargets = {
       )
       return written
     },
+  },
+  fla: {
+    summary: 'a checkpoint of flash-linear-attention (linear_attn); see what it cannot hold',
+    takes: ['inexact'],
+    write: writeFla,
+  },
+  lolcats: {
+    summary: 'a checkpoint of LoLCATs: the softmax model, the learned attention, and the settings',
+    takes: [],
+    write: writeLolcats,
   },
 } as const satisfies Record<string, Target>
 

@@ -18,9 +18,9 @@ export interface Distance {
 
 /** Texts of the probe: sequences side by side, and the tokens that are read at a time. */
 const probe: readonly { readonly batch: number; readonly pieces: readonly number[] }[] = [
-  { batch: 1, pieces: [1, 1, 1] },
-  { batch: 1, pieces: [17, 1, 1, 5] },
-  { batch: 3, pieces: [6, 1, 4] },
+  { batch: 1, pieces: [1, 1, 4] },
+  { batch: 1, pieces: [17, 1, 4] },
+  { batch: 3, pieces: [4, 1, 5] },
 ]
 
 /**

@@ -5,6 +5,7 @@ import { UsageError } from '../../base/errors.ts'
 import { formatBytes } from '../../base/format.ts'
 import type { Exported } from '../../deploy/target.ts'
 import { exportModel, exportTargets, type TargetName } from '../../deploy/targets.ts'
+import type { Sink } from '../../io/files.ts'
 import { loadTokenizer } from '../../io/tokenizer.ts'
 import { loadModel } from '../../models/folder.ts'
 import { openDevice, openModelFile } from '../../node/device.ts'
@@ -33,11 +34,34 @@ export const run: Run<typeof exportOptions, 'model'> = async (context, args, giv
   const device = await openDevice('cpu')
   await makeFolder(out)
   let written: Exported | undefined
-  await writeTogether(out, async (sink) => {
-    const open = (file: string) => openModelFile(join(sink.name, file))
+  await writeTogether(out, async (beside) => {
+    const sink = stoppable(beside, context.signal)
+    const open = (file: string) => openModelFile(join(beside.name, file))
     written = await exportModel(to, { model, tokenizer, source, sink, open, device, options })
+    context.signal.throwIfAborted()
   })
   return { value: { out, to, ...written! }, text: textOf(out, written!) }
+}
+
+/** A sink whose writes end with the signal, between two weights. */
+function stoppable(sink: Sink, signal: AbortSignal): Sink {
+  async function* watched(parts: Parameters<Sink['write']>[1]) {
+    for await (const part of parts) {
+      signal.throwIfAborted()
+      yield part
+    }
+  }
+  return {
+    name: sink.name,
+    async write(path, parts) {
+      try {
+        await sink.write(path, watched(parts))
+      } catch (error) {
+        signal.throwIfAborted()
+        throw error
+      }
+    },
+  }
 }
 
 /** @throws UsageError for an option that a target does not take. */

@@ -74,7 +74,10 @@ describe('export', () => {
   test('writes nothing of what cannot be exported, and leaves what was there', async () => {
     const { code, err } = await hedgehog(['export', at('hybrid'), '--to', 'onnx', '--out', at('onnx'), '--force'])
     assert.equal(code, 1)
-    assert.match(err, /^hedgehog: export: attention hybrid:4\/hedgehog-softmax has no form in ONNX operators; want linear/)
+    assert.match(
+      err,
+      /^hedgehog: export: attention hybrid:4\/hedgehog-softmax has no form in ONNX operators; want linear/,
+    )
     assert.ok((await readdir(at('onnx'))).includes('model.onnx'))
     const none = await hedgehog(['export', at('hybrid'), '--to', 'fla', '--out', at('none')])
     assert.match(none.err, /^hedgehog: export: fla cannot hold a gpt2 model; want llama or mistral$/m)

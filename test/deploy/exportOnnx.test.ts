@@ -114,6 +114,18 @@ describe('an export', () => {
     assert.deepEqual([...last.data.subarray(24)], [...all.data.subarray(5 * 24)])
   })
 
+  it("has ONNX's own operators alone where it is decomposed", async () => {
+    for (const model of [gpt('hedgehog'), llamaOf('hedgehog')]) {
+      const others = await Promise.all(
+        forms.map(async (attention) => {
+          const { contents } = await exported(model, 'transformers.js', { attention })
+          return Buffer.from(contents['model.onnx']!).includes('com.microsoft')
+        }),
+      )
+      assert.deepEqual(others, [true, false])
+    }
+  })
+
   it('has its weights in files as large as is allowed', async () => {
     const { files } = await exported(gpt('hedgehog'), 'onnx', {}, undefined, 20000)
     assert.ok(files.length > 2)

@@ -1,6 +1,6 @@
 /** Losses that make a linear attention imitate softmax attention, head by head; only its maps get gradients. */
 
-import { add, log, matmul, maximum, mean, mul, sub, sum } from '../graph/ops.ts'
+import { add, concat, log, matmul, maximum, mean, mul, slice, sub, sum } from '../graph/ops.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Tensors } from '../graph/trace.ts'
 import type { Attention } from './attention.ts'
@@ -18,10 +18,13 @@ const smallest = 1e-30
 /** Factor of the squared error (LoLCATs, arXiv 2410.10254). */
 const mseFactor = 1000
 
-/** Teacher's output and weights, and the student's loss on each query: (b h l 1). */
+/** Blocks of causal queries, and the positions from which on they pay. */
+const blockCount = 4
+const leastPositions = 128
+
+/** Teacher's output (b h l e), and the student's loss on each query (b h l 1). */
 export interface Imitation {
   readonly y: Tensor
-  readonly weights: Tensor
   readonly loss: Tensor
 }
 
@@ -29,20 +32,38 @@ export interface Imitation {
 export function imitation(
   student: Attention,
   params: Tensors,
-  { q, k, v }: Heads,
+  heads: Heads,
   visibility: Visibility,
   kind: DistillLoss,
 ): Imitation {
-  const weights = softmaxWeights(q, k, visibility)
-  const y = matmul(weights, v)
-  const crossEntropy = () => softCrossEntropy(weights, student.scores(params, { q, k }, visibility))
+  const parts = queryBlocks(heads, visibility).map(({ q, k, v, seen }) => {
+    const weights = softmaxWeights(q, k, seen)
+    return { y: matmul(weights, v), loss: () => softCrossEntropy(weights, student.scores(params, { q, k }, seen)) }
+  })
+  const y = joined(parts.map((part) => part.y))
+  const crossEntropy = () => joined(parts.map((part) => part.loss()))
   const squaredError = () => {
-    const error = sub(student.attend(params, { q, k, v }, visibility), y)
+    const error = sub(student.attend(params, heads, visibility), y)
     return mul(mean(mul(error, error), [-1]), mseFactor)
   }
   const losses = { 'cross-entropy': crossEntropy, mse: squaredError, both: () => add(crossEntropy(), squaredError()) }
-  return { y, weights, loss: losses[kind]() }
+  return { y, loss: losses[kind]() }
 }
+
+/** Causal queries in blocks, each with the keys up to its end: less than two thirds of the weights. */
+function queryBlocks({ q, k, v }: Heads, { causal, keyMask }: Visibility): (Heads & { readonly seen: Visibility })[] {
+  const l = q.shape[2]!
+  const count = causal && l === k.shape[2] && l % blockCount === 0 && l >= leastPositions ? blockCount : 1
+  return Array.from({ length: count }, (_, i) => {
+    const [start, end] = [(i * l) / count, ((i + 1) * l) / count]
+    const upTo = (x: Tensor) => (count === 1 ? x : slice(x, 2, 0, end))
+    const seen = { causal, ...(keyMask && { keyMask: count === 1 ? keyMask : slice(keyMask, 1, 0, end) }) }
+    return { q: count === 1 ? q : slice(q, 2, start, end), k: upTo(k), v: upTo(v), seen }
+  })
+}
+
+/** Blocks of queries side by side. */
+const joined = (parts: readonly Tensor[]): Tensor => (parts.length === 1 ? parts[0]! : concat(parts, 2))
 
 /** −Σ_i a_i log(s_i / Σ_j s_j) per query from weights a and scores s that are not normalised: (b h l s) -> (b h l 1). */
 export function softCrossEntropy(weights: Tensor, scores: Tensor): Tensor {

@@ -1,28 +1,29 @@
 /** Language models converted, and trained from scratch, attention by attention: perplexity on held-out text. */
 
-import { isDistilled, planNamed } from '../attention/plan.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
 import { linearize } from '../convert/linearize.ts'
-import { distilled, finetuned, idle, type StageJob, scored } from '../convert/stages.ts'
-import { fidelity } from '../evaluate/fidelity.ts'
-import { encodeDocuments, heldOut } from '../io/batches.ts'
+import { finetuned, scored } from '../convert/stages.ts'
 import { trainBpe } from '../io/bpe.ts'
-import type { CorpusDocument, Split } from '../io/corpus.ts'
+import type { Split } from '../io/corpus.ts'
 import type { Source } from '../io/files.ts'
-import { loadTokenizer, type Tokenizer, tokenizerFrom } from '../io/tokenizer.ts'
+import { tokenizerFrom } from '../io/tokenizer.ts'
 import { newModel } from '../models/families.ts'
-import { loadModel } from '../models/folder.ts'
 import { gpt2 } from '../models/gpt2.ts'
-import type { Model } from '../models/model.ts'
-import type { CaseResult, Column, PublishedRow } from '../report/experimentTypes.ts'
+import type { CaseResult, PublishedRow } from '../report/experimentTypes.ts'
 import { datasets } from '../tasks/datasets.ts'
 import { collected } from '../tasks/examples.ts'
 import type { Case, Data, Experiment, Setup } from './experiment.ts'
+import {
+  klColumn,
+  languageConversionCases,
+  longerColumn,
+  perplexityColumn,
+  stageJob,
+  swappedColumns,
+  textsOf,
+} from './languageConversion.ts'
 import { chosen, published } from './settings.ts'
-
-const perplexityColumn: Column = { name: 'perplexity', better: 'lower', digits: 2 }
-const klColumn: Column = { name: 'KL', unit: 'nats', better: 'lower', digits: 3 }
 
 const trainingSettings = {
   length: published(1024, 'tokens in a sequence', 128),
@@ -48,6 +49,23 @@ const bundledSettings = {
   distillRate: chosen(3e-2, 'learning rate of distillation'),
   finetuneSteps: chosen(60, 'steps of finetuning all weights', 4),
   finetuneRate: chosen(1e-4, 'learning rate of finetuning'),
+}
+
+/** Chosen on validation text of SmolLM2-135M-Instruct: docs/results/smollm2.md tells what was tried. */
+const adapterSettings = {
+  ...trainingSettings,
+  length: chosen(512, 'tokens in a sequence', 64),
+  longer: chosen(1024, 'tokens in the longer sequences that perplexity is measured on besides', 128),
+  batch: chosen(1, 'sequences in a batch', 2),
+  testTokens: chosen(8192, 'tokens that perplexity is measured on at most', 1024),
+  part: chosen(1, '1 measures on the test documents, 0 on the validation documents, to choose by'),
+  compared: chosen(1, 'batches of 2 sequences that attention weights are compared on'),
+  distillSteps: chosen(200, 'steps of distillation', 4),
+  distillRate: chosen(1e-2, 'learning rate of distillation'),
+  finetuneSteps: chosen(40, 'steps in which only LoRA and the maps learn', 2),
+  finetuneRate: chosen(1e-3, 'learning rate of LoRA'),
+  rank: published(8, 'rank of LoRA'),
+  alpha: published(16, 'scale of LoRA'),
 }
 
 const scratchSettings = {
@@ -106,6 +124,16 @@ export const languageExperiments = {
     published: [],
     cases: (setup) => conversionCases(setup, 'packaged'),
   },
+  smollm2: {
+    title: 'SmolLM2-135M-Instruct converted with LoRA, on the Brown corpus',
+    source: 'no published counterpart; after the conversion with LoRA of arXiv 2402.04347',
+    data: { kind: 'packaged', about: 'the Brown corpus; the model of --model' },
+    columns: [perplexityColumn, longerColumn, klColumn, ...swappedColumns],
+    settings: adapterSettings,
+    attentions: ['hedgehog', 'hybrid:64', 't2r', 'elu', 'hedgehog-untrained', 'window:64:4'],
+    published: [],
+    cases: adapterCases,
+  },
   'wikitext-scratch': {
     title: 'A 125M language model from scratch on WikiText-103',
     source: 'arXiv 2402.04347, training from scratch',
@@ -130,82 +158,34 @@ async function textOf({ quick, resources }: Setup, needsData: boolean): Promise<
   return { train: await split('train'), validation: await split('validation'), test: await split('test') }
 }
 
-/** The texts of documents. */
-function textsOf({ train, validation, test }: Split<CorpusDocument>): Split<string> {
-  const texts = (documents: readonly CorpusDocument[]) => documents.map(({ text }) => text)
-  return { train: texts(train), validation: texts(validation), test: texts(test) }
-}
-
-type Tokens = Readonly<Record<keyof Split<string>, Int32Array>>
-
-function encoded({ train, validation, test }: Split<string>, tokenizer: Tokenizer): Tokens {
-  const tokens = (texts: readonly string[]) => encodeDocuments(tokenizer, texts)
-  return { train: tokens(train), validation: tokens(validation), test: tokens(test) }
-}
-
-function stageJob(setup: Setup, tokens: Tokens): StageJob {
-  const { settings, seed, device, clock, signal, store } = setup
-  const value = settings as Record<string, number>
-  const { train: trainTokens, validation: validationTokens, test: testTokens } = tokens
-  const recipe = { length: value.length!, batch: value.batch!, seed, adamw: { weightDecay: 0 } }
-  const phase = (steps: number, learningRate: number) => ({
-    ...recipe,
-    steps,
-    learningRate,
-    scheduleOptions: { warmup: Math.ceil(steps * value.warmup!) },
-    validateEvery: Math.max(1, Math.ceil(steps / 5)),
-  })
-  const { distillSteps = 0, distillRate = 1, finetuneSteps = 0, finetuneRate = 1, testTokens: most = 1 } = value
-  return {
-    ...{ device, seed, clock, trainTokens, validationTokens },
-    testTokens: testTokens.subarray(0, most + 1),
-    distill: { ...phase(distillSteps, distillRate), batch: Math.ceil(recipe.batch / 2), loss: 'both' },
-    finetune: phase(finetuneSteps, finetuneRate),
-    ...(signal && { signal }),
-    ...(store && { store }),
-  }
-}
-
 /** A pretrained model: as it is, finetuned as it is, and converted to each attention with the same finetuning. */
 async function conversionCases(setup: Setup, data: 'wikitext' | 'packaged'): Promise<Case[]> {
   const needsData = data === 'wikitext'
   const bundled = !setup.resources.model && (setup.quick || !needsData)
-  const folder: Source | undefined = setup.resources.model ?? (bundled ? setup.resources.bundled : undefined)
-  if (!folder) throw new Error('--model: is missing, want the folder of https://huggingface.co/openai-community/gpt2')
-  const text = await textOf(setup, needsData)
-  const teacher = await loadModel(folder)
-  const tokenizer = await loadTokenizer(folder)
-  const job = stageJob(setup, encoded(text, tokenizer))
-  const measured = async function* (name: string, model: Model): Job<CaseResult> {
-    const { perplexity } = yield* scored(job, name, model)
-    // Without attention there are no weights to compare.
-    if (name === 'none') return { values: { perplexity } }
-    const ids = [...heldOut(job.testTokens, { length: job.finetune.length, batch: 2 })].slice(0, 4)
-    const heads = await fidelity(
-      job.device,
-      teacher,
-      model,
-      ids.map((batch) => batch.ids),
-      { stream: 'student' },
+  const model: Source | undefined = setup.resources.model ?? (bundled ? setup.resources.bundled : undefined)
+  if (!model) throw new Error('--model: is missing, want the folder of https://huggingface.co/openai-community/gpt2')
+  return languageConversionCases(setup, { model, texts: await textOf(setup, needsData) })
+}
+
+/** A chat model on English text, with an adapter; in a quick run the bundled model in its place. */
+async function adapterCases(setup: Setup): Promise<Case[]> {
+  const { quick, resources, settings } = setup
+  const model = resources.model ?? (quick ? resources.bundled : undefined)
+  if (!model)
+    throw new Error(
+      '--model: is missing, want .cache/models/smollm2-135m-instruct, which scripts/fetch-models.ts makes',
     )
-    const kl = heads.reduce((total, head) => total + head.kl, 0) / heads.length
-    return { values: { perplexity, KL: kl } }
-  }
-  const converted = async function* (name: string): Job<CaseResult> {
-    const swapped = linearize(teacher, name, random(setup.seed).split(name))
-    const own = isDistilled(planNamed(name)) ? yield* distilled(job, name, swapped) : idle(swapped)
-    return yield* measured(name, (yield* finetuned(job, name, own.model)).model)
-  }
-  return [
-    { name: 'zero-shot', run: () => measured('zero-shot', teacher) },
-    {
-      name: 'softmax',
-      run: async function* () {
-        return yield* measured('softmax', (yield* finetuned(job, 'softmax', teacher)).model)
-      },
-    },
-    ...setup.attentions.map((name) => ({ name, run: () => converted(name) })),
-  ]
+  const { rank, alpha, longer, part } = settings as Record<keyof typeof adapterSettings, number>
+  const texts = textsOf(await resources.corpus())
+  return languageConversionCases(setup, {
+    model,
+    texts: part === 0 ? { ...texts, test: texts.validation } : texts,
+    lora: { rank, alpha },
+    untuned: ['hedgehog-untrained', 'window:64:4'],
+    swapped: true,
+    longer,
+    prompts: ['The old house by the river', 'Question: What is the capital of France?\nAnswer:'],
+  })
 }
 
 /** A model from scratch for each attention, with the same initial weights and the same batches. */
@@ -213,7 +193,7 @@ async function scratchCases(setup: Setup): Promise<Case[]> {
   const value = setup.settings as Record<string, number>
   const text = await textOf(setup, true)
   const tokenizer = tokenizerFrom(trainBpe(text.train, { vocabSize: value.vocab! }))
-  const job = stageJob(setup, encoded(text, tokenizer))
+  const job = stageJob(setup, text, tokenizer)
   const { layers, heads, width, length } = value as Record<'layers' | 'heads' | 'width' | 'length', number>
   const config = gpt2.configOf({ layers, heads, width, vocab: tokenizer.vocabSize, maxLength: length })
   return setup.attentions.map((name) => ({

@@ -25,11 +25,18 @@ export interface Line {
   readonly points: readonly (readonly [x: number, y: number])[]
 }
 
+/** What a model wrote after a prompt. */
+export interface Sample {
+  readonly prompt: string
+  readonly text: string
+}
+
 /** What was measured of a case. */
 export interface CaseResult {
   /** By the names of the experiment's columns. */
   readonly values: Readonly<Record<string, number>>
   readonly lines?: readonly Line[]
+  readonly samples?: readonly Sample[]
   readonly note?: string
 }
 

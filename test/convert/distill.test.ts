@@ -1,10 +1,17 @@
 import assert from 'node:assert/strict'
 import { after, describe, it } from 'node:test'
-import { type DistillLoss, distillLosses, entropy, imitation } from '../../src/attention/distillation.ts'
+import {
+  type DistillLoss,
+  distillLosses,
+  entropy,
+  imitation,
+  softCrossEntropy,
+} from '../../src/attention/distillation.ts'
 import { featureMap, type MapName } from '../../src/attention/featureMaps.ts'
 import { linearKind } from '../../src/attention/kinds/linear.ts'
 import { isMapPath } from '../../src/attention/mapParams.ts'
-import { planNamed, planParams } from '../../src/attention/plan.ts'
+import { attentionOf, planNamed, planParams } from '../../src/attention/plan.ts'
+import { softmaxWeights } from '../../src/attention/softmax.ts'
 import { floats, ints, type NDArray, type Params } from '../../src/base/array.ts'
 import { finish } from '../../src/base/progress.ts'
 import { random } from '../../src/base/random.ts'
@@ -277,6 +284,32 @@ describe('distillation of a model', () => {
   })
 })
 
+for (const map of ['hedgehog-exp', 'hedgehog-softmax', 'cosformer:128', 'hybrid:40', 'hybrid:9/hedgehog-exp']) {
+  for (const padded of [false, true]) {
+    it(`long sequences are compared in blocks of queries, to the loss of the whole: ${map}${padded ? ', padded' : ''}`, async () => {
+      const [b, h, l, d] = [2, 3, 128, 4]
+      const attention = attentionOf(planNamed(map))
+      const start = initialise(attention.params({ heads: h, headDim: d }), random(4))
+      const given = {
+        ...Object.fromEntries(['q', 'k', 'v'].map((name) => [name, normals(random(5).split(name), [b, h, l, d], 1)])),
+        ...Object.fromEntries(
+          Object.entries(start).map(([path, { shape, data }]) => [path, doubles(shape, Array.from(data))]),
+        ),
+        ...(padded && { keyMask: doubles([b, l], Array.from(maskOf([128, 77], l).data)) }),
+      }
+      const found = await run(({ q, k, v, keyMask, ...params }) => {
+        const seen = { causal: true, ...(keyMask && { keyMask }) }
+        const { y, loss } = imitation(attention, params, { q: q!, k: k!, v: v! }, seen, 'cross-entropy')
+        const weights = softmaxWeights(q!, k!, seen)
+        const whole = softCrossEntropy(weights, attention.scores(params, { q: q!, k: k! }, seen))
+        return { y, loss, wantY: matmul(weights, v!), wantLoss: whole }
+      }, given)
+      near(found.y, found.wantY!, 1e-10, 'y')
+      near(found.loss, found.wantLoss!, 1e-10, 'loss')
+    })
+  }
+}
+
 for (const map of ['hedgehog-exp', 'hedgehog-softmax'] as const) {
   it(`one head of ${map}, distilled on Gaussian tokens, comes at least 27 % nearer on others`, async () => {
     const [d, l, b] = [16, 32, 4]
@@ -297,14 +330,10 @@ for (const map of ['hedgehog-exp', 'hedgehog-softmax'] as const) {
     const paths = Object.keys(start)
     const step = compile(device, (given) => {
       const [q, k] = [matmul(given.x!, given.a!), matmul(given.x!, given.c!)]
-      const { loss, weights } = imitation(
-        linearKind(map),
-        given,
-        { q, k, v: given.x! },
-        { causal: true },
-        'cross-entropy',
-      )
+      const heads = { q, k, v: given.x! }
+      const { loss } = imitation(linearKind(map), given, heads, { causal: true }, 'cross-entropy')
       const value = mean(loss, undefined, false)
+      const weights = softmaxWeights(q, k, { causal: true })
       const d = gradients(
         value,
         paths.map((path) => given[path]!),

@@ -49,7 +49,7 @@ export const cases = {
     const { config, params } = options.lora ? addLora(model, options.lora, random(3)) : model
     const objective = createBackward(await openDevice(), config, options.saved ? { saved: options.saved } : {})
     const trains = options.lora ? adapterTrains(config) : () => true
-    return steps(config, train(objective, params, { ...trainOptions(config), trains }))
+    return steps(config, train(objective, params, { ...trainOptions(config), trains, consume: true }))
   },
   /** One step of attention distillation: only the maps learn. */
   async distillation(options: StepOptions) {

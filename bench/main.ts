@@ -8,6 +8,7 @@ import { formatBytes } from '../src/base/format.ts'
 import { versions } from '../src/cli/inputs.ts'
 import { adamwBench } from './adamw.ts'
 import { attentionBench } from './attention.ts'
+import { distillBench } from './distill.ts'
 import { loadingBench } from './loading.ts'
 import { loraBench } from './lora.ts'
 import { mapsBench } from './maps.ts'
@@ -21,6 +22,7 @@ import { trainStepBench } from './trainStep.ts'
 const benches: Readonly<Record<string, Bench>> = {
   'train-step': trainStepBench,
   memory: memoryBench,
+  distill: distillBench,
   lora: loraBench,
   attention: attentionBench,
   maps: mapsBench,

@@ -83,7 +83,8 @@ export function stepOperations(config: ModelConfig): number {
   return 3 * forward
 }
 
-function productOperations({ nodes, values }: Graph): number {
+/** Floating-point operations of a graph's matrix products. */
+export function productOperations({ nodes, values }: Graph): number {
   let total = 0
   for (const { op, inputs, outputs } of nodes) {
     if (op === 'MatMul') total += 2 * sizeOf(values[outputs[0]!]!.shape) * values[inputs[0]!]!.shape.at(-1)!
@@ -112,13 +113,15 @@ function productsOf({ transposed }: Weight): (inputs: Tensors) => Tensors {
       : { y: matmul(x!, w!), dx: matmul(dy!, transpose(w!)), dw: matmul(transpose(x!), dy!) }
 }
 
-function filled(shape: readonly number[]) {
+/** Numbers of no meaning. */
+export function filled(shape: readonly number[]) {
   return floats(
     shape,
     Float32Array.from({ length: sizeOf(shape) }, (_, i) => Math.sin(i)),
   )
 }
 
-function float(shape: readonly number[]): ValueInfo {
+/** A float32 input of a traced function. */
+export function float(shape: readonly number[]): ValueInfo {
   return { dtype: 'float32', shape }
 }

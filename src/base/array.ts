@@ -44,6 +44,12 @@ export function ints(shape: readonly number[], data?: Int32Array | readonly numb
   return { dtype: 'int32', shape, data: values }
 }
 
+/** Gives an array's memory back, whoever still holds the array: it has no elements then. A view of a part stays as it is. */
+export function emptied({ data }: NDArray): void {
+  const { buffer } = data
+  if (data.byteLength === buffer.byteLength) structuredClone(buffer, { transfer: [buffer as ArrayBuffer] })
+}
+
 /** The transpose of a matrix: (i o) -> (o i). */
 export function transposed({ shape, data }: FloatArray): FloatArray {
   const [rows, columns] = shape as readonly [number, number]

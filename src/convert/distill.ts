@@ -9,6 +9,7 @@ import type { Batch, Objective } from '../execute/objective.ts'
 import { gradients } from '../graph/gradient.ts'
 import { mean, mul, reshape, sum } from '../graph/ops.ts'
 import type { Tensor } from '../graph/tensor.ts'
+import type { Tensors } from '../graph/trace.ts'
 import { familyOf } from '../models/families.ts'
 import type { ModelConfig } from '../models/model.ts'
 import { below, prefixed } from '../nn/params.ts'
@@ -20,6 +21,32 @@ export interface Distillation extends Objective {
   count(batch: Batch): number
   /** The mean loss over batches, without gradients. */
   measure(params: Params, batches: Iterable<Batch>): Promise<number>
+}
+
+/**
+ * One layer's part as a function to trace: from {@link blockInputs}, the shared inputs and a `factor`, the teacher's
+ * output `y`, the loss times that factor, and its gradient `d.PATH` for each path of the block that is trained.
+ * @throws RangeError while it is traced when the layer's attention has no feature map.
+ */
+export function layerImitation(config: ModelConfig, layer: number, kind: DistillLoss, trained: readonly string[]) {
+  return ({ factor, ...inputs }: Tensors): Tensors => {
+    const plan = config.attention[layer]!
+    if (!('map' in plan)) throw new RangeError(`distill: layer ${layer} attends by ${plan.kind}, want a feature map`)
+    let loss: Tensor | undefined
+    const y = traceBlock(config, layer, inputs, {
+      attend: (params, visibility) => (heads) => {
+        const found = imitation(attentionOf(plan), params, heads, visibility, kind)
+        const perQuery = mean(found.loss, [1])
+        const { keyMask } = visibility
+        const real = keyMask ? mul(perQuery, reshape(keyMask, perQuery.shape)) : perQuery
+        loss = mul(sum(real, undefined, false), factor!)
+        return found.y
+      },
+    })
+    const wrt = trained.map((path) => inputs[`p.${path}`]!)
+    const d = trained.length ? gradients(loss!, wrt) : []
+    return { y, loss: loss!, ...Object.fromEntries(trained.map((path, i) => [`d.${path}`, d[i]!])) }
+  }
 }
 
 /**
@@ -38,24 +65,7 @@ export function createDistillation(
   const functions = functionCache(device)
 
   const layerOf = (layer: number, trained: readonly string[]) =>
-    functions.get(`${blockKey(config, layer)} ${trained}`, () => ({ factor, ...inputs }) => {
-      const plan = config.attention[layer]!
-      if (!('map' in plan)) throw new RangeError(`distill: layer ${layer} attends by ${plan.kind}, want a feature map`)
-      let loss: Tensor | undefined
-      const y = traceBlock(config, layer, inputs, {
-        attend: (params, visibility) => (heads) => {
-          const found = imitation(attentionOf(plan), params, heads, visibility, kind)
-          const perQuery = mean(found.loss, [1])
-          const { keyMask } = visibility
-          const real = keyMask ? mul(perQuery, reshape(keyMask, perQuery.shape)) : perQuery
-          loss = mul(sum(real, undefined, false), factor!)
-          return found.y
-        },
-      })
-      const wrt = trained.map((path) => inputs[`p.${path}`]!)
-      const d = trained.length ? gradients(loss!, wrt) : []
-      return { y, loss: loss!, ...Object.fromEntries(trained.map((path, i) => [`d.${path}`, d[i]!])) }
-    })
+    functions.get(`${blockKey(config, layer)} ${trained}`, () => layerImitation(config, layer, kind, trained))
 
   /** One pass over the layers; `grads` without paths of a layer means that it is measured only. */
   const pass = async (

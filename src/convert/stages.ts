@@ -6,6 +6,7 @@ import type { Params } from '../base/array.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
 import { createForward } from '../execute/forward.ts'
+import type { Batch } from '../execute/objective.ts'
 import { type Score, scoreJob } from '../execute/perplexity.ts'
 import { batches, heldOut } from '../io/batches.ts'
 import type { Model } from '../models/model.ts'
@@ -13,7 +14,7 @@ import type { Device } from '../runtime/device.ts'
 import { adapterTrains, addLora, type LoraOptions, mergeLora } from '../train/lora.ts'
 import { type Recipe, stepOptions, trainOnText } from '../train/pretrain.ts'
 import { runStage, type StageHost } from '../train/stage.ts'
-import { type CurvePoint, train } from '../train/train.ts'
+import { type CurvePoint, type TrainOptions, train } from '../train/train.ts'
 import { createDistillation } from './distill.ts'
 
 /** What all stages of a conversion share. */
@@ -48,28 +49,58 @@ export const idle = (model: Model): Stage => ({ model, seconds: 0 })
 /** Held-out batches that curves are validated on; the final scores are on the whole test text. */
 const validationBatches = 4
 
+/** What maps learn from: batches of any kind, and how. */
+export interface MapLearning
+  extends Pick<
+    TrainOptions,
+    'steps' | 'batches' | 'optimizer' | 'learningRate' | 'schedule' | 'scheduleOptions' | 'clip' | 'accumulate' | 'seed'
+  > {
+  readonly loss: DistillLoss
+  /** Held-out batches, and steps between their losses. */
+  readonly validate?: { readonly every: number; readonly batches: readonly Batch[] }
+}
+
 /** Only the maps learn, to imitate softmax attention; idle for a model without maps. */
-export async function* distilled(job: DistillJob, name: string, model: Model): Job<Stage> {
-  if (!Object.keys(model.params).some(isMapPath) || job.distill.steps === 0) return idle(model)
-  const objective = createDistillation(job.device, model.config, { loss: job.distill.loss })
-  const validation = [...heldOut(job.validationTokens, job.distill)].slice(0, validationBatches)
+export async function* mapsLearned(
+  host: StageHost & Pick<StageJob, 'device'>,
+  name: string,
+  model: Model,
+  { loss, validate, ...learning }: MapLearning,
+): Job<Stage> {
+  if (!Object.keys(model.params).some(isMapPath) || learning.steps === 0) return idle(model)
+  const objective = createDistillation(host.device, model.config, { loss })
   try {
-    const { params, seconds, curve } = yield* runStage(job, name, 'distill', (run) =>
+    const { params, seconds, curve } = yield* runStage(host, name, 'distill', (run) =>
       train(objective, model.params, {
         ...run,
-        ...stepOptions(job.distill),
-        batches: batches(job.trainTokens, job.distill),
+        ...learning,
         trains: isMapPath,
-        validate: {
-          every: job.distill.validateEvery ?? job.distill.steps,
-          loss: (current: Params) => objective.measure(current, validation),
-        },
+        ...(validate && {
+          validate: {
+            every: validate.every,
+            loss: (current: Params) => objective.measure(current, validate.batches),
+          },
+        }),
       }),
     )
     return { model: { ...model, params }, seconds, curve }
   } finally {
     await objective.dispose()
   }
+}
+
+/** {@link mapsLearned} from text. */
+export function distilled(job: DistillJob, name: string, model: Model): Job<Stage> {
+  const { distill, trainTokens, validationTokens } = job
+  return mapsLearned(job, name, model, {
+    ...stepOptions(distill),
+    loss: distill.loss,
+    batches: batches(trainTokens, distill),
+    validate: {
+      every: distill.validateEvery ?? distill.steps,
+      batches: [...heldOut(validationTokens, distill)].slice(0, validationBatches),
+    },
+  })
 }
 
 /** All weights, or an adapter and the maps, learn to predict the next token. */

@@ -1,12 +1,11 @@
 /** Classifiers: trained on labelled sequences, measured on held-out ones, and converted to another attention. */
 
-import { isMapPath } from '../attention/mapParams.ts'
 import { isDistilled, planNamed } from '../attention/plan.ts'
 import { Interrupted } from '../base/errors.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
-import { createDistillation } from '../convert/distill.ts'
 import { linearize } from '../convert/linearize.ts'
+import { mapsLearned } from '../convert/stages.ts'
 import { largest } from '../evaluate/accuracy.ts'
 import { createBackward } from '../execute/backward.ts'
 import { createForward } from '../execute/forward.ts'
@@ -16,7 +15,7 @@ import type { Model } from '../models/model.ts'
 import { adamw } from '../train/optimizers.ts'
 import type { ScheduleName } from '../train/schedules.ts'
 import { runStage } from '../train/stage.ts'
-import { type BatchStream, type CurvePoint, type Trained, type TrainOptions, train } from '../train/train.ts'
+import { type BatchStream, type CurvePoint, type TrainOptions, train } from '../train/train.ts'
 import type { Setup } from './experiment.ts'
 
 /** Sequences with one label each, in parts. */
@@ -98,22 +97,18 @@ export async function* distilledOn(
   data: LabelledData,
   recipe: LearningRecipe,
 ): Job<Learned> {
-  const learns = config.attention.some(isDistilled) && Object.keys(params).some(isMapPath)
-  if (!learns || recipe.steps === 0) return { model: { config, params }, curve: [] }
-  const objective = createDistillation(setup.device, config, { loss: 'both' })
-  try {
-    const done: Trained = yield* runStage(setup, stage, 'distill', (run) =>
-      train(objective, params, {
-        ...run,
-        ...optionsOf({ weightDecay: 0, ...recipe }, setup.seed),
-        batches: data.training(recipe.batch, setup.seed + 1),
-        trains: isMapPath,
-      }),
-    )
-    return { model: { config, params: done.params }, curve: done.curve }
-  } finally {
-    await objective.dispose()
-  }
+  if (!config.attention.some(isDistilled)) return { model: { config, params }, curve: [] }
+  const { model, curve = [] } = yield* mapsLearned(
+    setup,
+    stage,
+    { config, params },
+    {
+      ...optionsOf({ weightDecay: 0, ...recipe }, setup.seed),
+      batches: data.training(recipe.batch, setup.seed + 1),
+      loss: 'both',
+    },
+  )
+  return { model, curve }
 }
 
 function optionsOf(

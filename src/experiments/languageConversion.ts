@@ -68,7 +68,7 @@ export function stageJob(setup: Setup, texts: Split<string>, tokenizer: Tokenize
     steps,
     learningRate,
     scheduleOptions: { warmup: Math.ceil(steps * value.warmup!) },
-    validateEvery: Math.max(1, Math.ceil(steps / 5)),
+    validateEvery: Math.max(1, Math.ceil(steps / (value.validations ?? 5))),
   })
   const { distillSteps = 0, distillRate = 1, finetuneSteps = 0, finetuneRate = 1, testTokens: most = 1 } = value
   return {
@@ -103,7 +103,8 @@ export async function languageConversionCases(setup: Setup, conversion: Language
     name: `${name}, ${part}`,
     async *run() {
       const { model } = yield* finetuned(job, name, yield* swappedIn(name))
-      return yield* measures.scores(`${name}, ${part}`, new Map(controlsOf(model)).get(part)!)
+      const { perplexity } = yield* scored(job, `${name}, ${part}`, new Map(controlsOf(model)).get(part)!)
+      return { values: { perplexity } }
     },
   })
   const controls = (name: string) => {
@@ -155,7 +156,6 @@ function measuring(setup: Setup, conversion: LanguageConversion, { teacher, toke
   }
 
   return {
-    scores,
     /** Before finetuning: the maps on the teacher's own queries and keys. */
     async *before(name: string, model: Model): Job<CaseResult> {
       if (!swapped) return { values: {} }

@@ -1,11 +1,10 @@
 /** Summaries of dialogues: a language model converted with LoRA, judged by the overlap of its texts with references. */
 
-import { isMapPath } from '../attention/mapParams.ts'
 import { isDistilled, planNamed } from '../attention/plan.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
-import { createDistillation } from '../convert/distill.ts'
 import { linearize } from '../convert/linearize.ts'
+import { mapsLearned } from '../convert/stages.ts'
 import { createBackward } from '../execute/backward.ts'
 import { generate } from '../generate/generate.ts'
 import { createGenerator } from '../generate/state.ts'
@@ -112,26 +111,18 @@ async function dialoguesOf({ resources, quick }: Setup): Promise<Record<'train' 
 }
 
 async function* converted(name: string, task: Summaries, setup: Setup): Job<CaseResult> {
-  const { device, seed, settings } = setup
+  const { seed, settings } = setup
   const { distillSteps, distillRate } = settings as Record<string, number>
   const student = linearize(task.teacher, name, random(seed).split(name))
   if (!isDistilled(planNamed(name))) return yield* finetuned(name, student, task, setup)
-  const objective = createDistillation(device, student.config, { loss: 'cross-entropy' })
-  try {
-    const { params } = yield* runStage(setup, name, 'distill', (run) =>
-      train(objective, student.params, {
-        ...run,
-        steps: distillSteps!,
-        batches: batchesOf(task, setup),
-        optimizer: adamw({ weightDecay: 0 }),
-        learningRate: distillRate!,
-        trains: isMapPath,
-      }),
-    )
-    return yield* finetuned(name, { ...student, params }, task, setup)
-  } finally {
-    await objective.dispose()
-  }
+  const own = yield* mapsLearned(setup, name, student, {
+    steps: distillSteps!,
+    batches: batchesOf(task, setup),
+    optimizer: adamw({ weightDecay: 0 }),
+    learningRate: distillRate!,
+    loss: 'cross-entropy',
+  })
+  return yield* finetuned(name, own.model, task, setup)
 }
 
 /** LoRA on the attention's projections, merged, and then measured. */

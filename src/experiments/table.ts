@@ -8,8 +8,8 @@ import { languageExperiments } from './language.ts'
 import { longRangeExperiments } from './longRange.ts'
 import { pictureExperiments } from './pictures.ts'
 import { recallExperiments } from './recall.ts'
-import { spamExperiments } from './spam.ts'
 import { summaryExperiments } from './summaries.ts'
+import { textExperiments } from './texts.ts'
 
 /** Experiments by name, in the paper's order. */
 export const experiments: Readonly<Record<string, Experiment>> = {
@@ -20,7 +20,7 @@ export const experiments: Readonly<Record<string, Experiment>> = {
   ...glueExperiments,
   ...pictureExperiments,
   ...longRangeExperiments,
-  ...spamExperiments,
+  ...textExperiments,
   ...efficiencyExperiments,
 }
 

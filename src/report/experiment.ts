@@ -100,12 +100,27 @@ ${lines.map((line) => `<tr><th scope="row">${escapeText(line.name)}${note(line.n
     `<header><h1>${escapeText(result.title)}</h1><p class="soft">${escapeText(result.source)}; ${formatSeconds(result.seconds)}, seed ${result.seed}</p></header>`,
     section('Results', 'Measured here, beside what was published.', table),
     charts(result),
+    samples(result),
     section(
       'How to make this again',
       '',
       `<dl class="facts"><dt>Command</dt><dd><code>${escapeText(command)}</code></dd>${settings.join('')}</dl>`,
     ),
   ]
+}
+
+/** What each model wrote, prompt by prompt. */
+function samples({ rows }: ExperimentResult): string {
+  const all = rows.flatMap(({ name, samples: own = [] }) => own.map((sample) => ({ name, ...sample })))
+  const prompts = [...new Set(all.map(({ prompt }) => prompt))]
+  if (prompts.length === 0) return ''
+  const written = (prompt: string) =>
+    all
+      .filter((sample) => sample.prompt === prompt)
+      .map(({ name, text }) => `<dt>${escapeText(name)}</dt><dd>${escapeText(text)}</dd>`)
+      .join('')
+  const parts = prompts.map((prompt) => `<h3>${escapeText(prompt)}</h3><dl class="facts">${written(prompt)}</dl>`)
+  return section('What they write', 'Always the likeliest token after the prompt.', parts.join('\n'))
 }
 
 function charts({ rows }: ExperimentResult): string {

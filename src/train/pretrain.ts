@@ -52,7 +52,7 @@ export const validatedTokens = 50_000
 /** How the job is run, as in {@link TrainOptions}. */
 export type RunOptions = Pick<
   TrainOptions,
-  'phase' | 'clock' | 'signal' | 'checkpoint' | 'resume' | 'maxSeconds' | 'trains'
+  'phase' | 'clock' | 'signal' | 'checkpoint' | 'resume' | 'maxSeconds' | 'trains' | 'consume'
 >
 
 /** What a model learns from batches of any kind that its task has a loss for. */

@@ -1,6 +1,6 @@
 /** The training loop: steps of accumulated batches, clipped, scheduled, validated and checkpointed. */
 
-import type { FloatArray, Params } from '../base/array.ts'
+import { emptied, type FloatArray, type Params } from '../base/array.ts'
 import { Interrupted } from '../base/errors.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
@@ -64,6 +64,11 @@ export interface TrainOptions {
   readonly clip?: number
   /** Which parameters learn. Default: all. */
   readonly trains?: (path: string) => boolean
+  /**
+   * Whether the parameters that learn, and what is resumed from, are given up: their arrays are emptied as they are
+   * copied, and take no memory beside the run's own. Default false.
+   */
+  readonly consume?: boolean
   /** Seed of dropout masks. Default 0. */
   readonly seed?: number
   /** Held-out loss, measured every so many steps and after the last. */
@@ -89,14 +94,14 @@ export interface Trained {
 }
 
 /**
- * Trains parameters on an objective. The parameters that come in stay as they are.
+ * Trains parameters on an objective. The parameters that come in stay as they are unless `consume` says otherwise.
  * @throws Interrupted after a checkpoint when `signal` aborts; Error naming phase and step for a loss, gradient or
  * held-out loss that is not finite.
  */
 export async function* train(objective: Objective, initial: Params, options: TrainOptions): Job<Trained> {
   const { phase, steps, batches, optimizer, accumulate = 1, validate, checkpoint, resume, clock, seed = 0 } = options
   const schedule = schedules[options.schedule ?? 'constant']
-  const { params, grads, slots, memory } = workingSet(initial, optimizer, options.trains ?? (() => true), resume)
+  const { params, grads, slots, memory } = workingSet(initial, optimizer, options)
   const curve: CurvePoint[] = [...(resume?.curve ?? [])]
   const began = clock() - (resume?.seconds ?? 0)
   let scheduleState = resume?.schedule ?? scheduleStart
@@ -184,21 +189,33 @@ export async function* train(objective: Objective, initial: Params, options: Tra
 }
 
 /** Trained parameters, gradients and moments in one memory; the other parameters as they came. */
-function workingSet(initial: Params, optimizer: Optimizer, trains: (path: string) => boolean, resume?: TrainState) {
+function workingSet(
+  initial: Params,
+  optimizer: Optimizer,
+  { trains = () => true, resume, consume = false }: Pick<TrainOptions, 'trains' | 'resume' | 'consume'>,
+) {
   const trained = Object.entries(initial).filter(([path]) => trains(path))
   if (trained.length === 0) throw new RangeError('train: no parameter is to be trained; check which paths may learn')
   const shapes = trained.map(([, { shape }]) => shape)
   const memory = createMemory(floatsFor(shapes) * (2 + optimizer.slots.length))
-  const filled = (array: FloatArray): FloatArray => {
+  const give = consume ? emptied : () => {}
+  const filled = (array: FloatArray, first: FloatArray): FloatArray => {
     const own = memory.allocate(array.shape)
     own.data.set(array.data)
+    give(array)
+    if (array !== first) give(first)
     return own
   }
-  const own = Object.fromEntries(trained.map(([path, array]) => [path, filled(resume?.params[path] ?? array)]))
+  const own = Object.fromEntries(
+    trained.map(([path, array]) => [path, filled(resume?.params[path] ?? array, array)] as const),
+  )
   const grads = Object.fromEntries(trained.map(([path, { shape }]) => [path, memory.allocate(shape)]))
   const slots = createSlots(optimizer, own, memory.allocate)
   for (const [slot, arrays] of Object.entries(resume?.slots ?? {})) {
-    for (const [path, array] of Object.entries(arrays)) slots[slot]![path]!.data.set(array.data)
+    for (const [path, array] of Object.entries(arrays)) {
+      slots[slot]![path]!.data.set(array.data)
+      give(array)
+    }
   }
   return { params: { ...initial, ...own } as Params, grads: grads as Params, slots, memory }
 }

@@ -179,6 +179,52 @@ it('efficiency is measured at doubling lengths, with the bytes that a state keep
   assert.equal(rows[1]!.values.state, 0.08)
 })
 
+it('a model converted with LoRA is measured before and after, at two lengths, with controls, layers and samples', async () => {
+  const experiment = experimentNamed('smollm2')
+  const tiny = { length: 16, longer: 24, batch: 2, testTokens: 64, distillSteps: 1, finetuneSteps: 1, validations: 1 }
+  const names = ['hedgehog', 'hybrid:4', 'window:8:2', 'hedgehog-untrained']
+  const setup = { ...setupOf(experiment, names, tiny), resources: { ...resources } }
+  const result = await finish(runExperiment('smollm2', { ...experiment }, setup))
+  assert.deepEqual(
+    result.rows.map(({ name }) => name),
+    [
+      'zero-shot',
+      'softmax',
+      'hedgehog',
+      'hybrid:4',
+      'hybrid:4, linear-only',
+      'hybrid:4, window-only',
+      'hybrid:4, none',
+      'window:8:2',
+      'hedgehog-untrained',
+    ],
+  )
+  const row = (name: string) => result.rows.find((one) => one.name === name)!
+  for (const { name, values } of result.rows) assert.ok(values.perplexity! > 1, name)
+  for (const name of ['zero-shot', 'softmax', 'hedgehog', 'hybrid:4', 'window:8:2']) {
+    assert.ok(row(name).values.longer! > 1, name)
+    assert.deepEqual(
+      row(name).samples!.map(({ text }) => text.length > 0),
+      [true, true],
+    )
+  }
+  assert.ok(row('hedgehog').values['raw KL']! > row('hybrid:4').values['raw KL']!)
+  assert.ok(Math.abs(row('zero-shot').values.KL!) < 1e-5)
+  // Nothing is finetuned where attention is only swapped in, so nothing is said of a state before that.
+  assert.equal(row('hedgehog-untrained').values['raw perplexity'], undefined)
+  const { lines } = row('hedgehog')
+  assert.deepEqual(
+    lines!.map(({ chart, points }) => [chart, points.length]),
+    [
+      ['KL by layer, before finetuning', 4],
+      ['KL by layer', 4],
+    ],
+  )
+  const html = experimentHtml(result, 'hedgehog <x>')
+  assert.match(html, /What they write/)
+  assert.match(html, /The old house by the river/)
+})
+
 it('fidelity is measured on text of the distilled kind, on another kind, and at a greater length', async () => {
   const experiment = experimentNamed('fidelity')
   const tiny = { length: 16, longest: 300, batch: 2, distillSteps: 2, batches: 1 }

@@ -63,6 +63,9 @@ function same(got: Params, want: Params): void {
 const copyOf = (params: Params) =>
   Object.fromEntries(Object.entries(params).map(([path, array]) => [path, { ...array, data: array.data.slice() }]))
 
+const mapped = <A, B>(record: Readonly<Record<string, A>>, change: (value: A) => B): Record<string, B> =>
+  Object.fromEntries(Object.entries(record).map(([key, value]) => [key, change(value)]))
+
 describe('a training run', () => {
   it('that is stopped after any step and resumed from its checkpoint is the uninterrupted run, bit for bit', async () => {
     const seen: Progress[] = []
@@ -170,6 +173,28 @@ describe('a training run', () => {
     }
     const nothing = finish(train(objectives.plain!, model.params, options({ trains: () => false })))
     await assert.rejects(nothing, /no parameter is to be trained/)
+  })
+
+  it('that consumes what it is given is the same run, and leaves nothing in the arrays it copied', async () => {
+    const trains = (path: string) => /ln_|attn/.test(path)
+    const states: TrainState[] = []
+    const save = async (state: TrainState) => {
+      states.push({ ...state, params: copyOf(state.params), slots: mapped(state.slots, copyOf) })
+    }
+    const kept = await finish(
+      train(objectives.plain!, model.params, options({ trains, checkpoint: { every: 2, save } })),
+    )
+    for (const resume of [undefined, states[0]]) {
+      const given = copyOf(model.params)
+      const resumed = resume && { resume }
+      const { params } = await finish(train(objectives.plain!, given, options({ trains, consume: true, ...resumed })))
+      same(params, kept.params)
+      for (const [path, { data }] of Object.entries(given)) assert.equal(data.length === 0, trains(path), path)
+    }
+    for (const { data } of Object.values(states[0]!.params)) assert.equal(data.length, 0)
+    for (const slot of Object.values(states[0]!.slots)) {
+      for (const { data } of Object.values(slot)) assert.equal(data.length, 0)
+    }
   })
 
   it('learns a text that has a rule', async () => {

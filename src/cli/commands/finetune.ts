@@ -39,7 +39,7 @@ export const run: Run<typeof finetuneOptions, 'model'> = async (context, { model
   const device = await openDevice(options.device as 'cpu')
   const task = { device, ...data, recipe, keepAdapter, ...(lora && { lora }) }
   const done = await runTraining(context, sink, options, fingerprintOf(path, data, options, recipe), (run) =>
-    finetune(task, { ...run, phase: 'finetune' }),
+    finetune(task, { ...run, phase: 'finetune', consume: true }),
   )
   const last = done.curve.at(-1)
   const value = {

@@ -39,7 +39,7 @@ export const run: Run<typeof trainOptions> = async (context, _args, options) => 
     ...(heldOutTexts.length && { validationTokens: encodeDocuments(tokenizer, heldOutTexts) }),
   }
   const trained = await runTraining(context, sink, options, fingerprintOf(task), (run) =>
-    trainOnText(task, { ...run, phase: 'train' }),
+    trainOnText(task, { ...run, phase: 'train', consume: true }),
   )
   const last = trained.curve.at(-1)
   const value = {

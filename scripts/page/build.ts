@@ -28,7 +28,9 @@ const textBytes = { train: 1_200_000, validation: 80_000, test: 120_000 }
 
 /** The programs as esbuild gives them: two entries, and chunks that are loaded when they are needed. */
 export async function bundled(): Promise<BuildResult<{ write: false; metafile: true }>> {
-  const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string }
+  const versionIn = async (folder: string) =>
+    (JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as { version: string }).version
+  const [version, engineVersion] = [await versionIn(root), await versionIn(join(engine, '..'))]
   return build({
     absWorkingDir: root,
     entryPoints: { main: join(page, 'main.ts'), worker: join(page, 'worker/main.ts') },
@@ -41,7 +43,7 @@ export async function bundled(): Promise<BuildResult<{ write: false; metafile: t
     target: 'es2023',
     // The builds that fetch their WebAssembly from where they are told to.
     conditions: ['onnxruntime-web-use-extern-wasm'],
-    define: { HEDGEHOG_VERSION: JSON.stringify(version) },
+    define: { HEDGEHOG_VERSION: JSON.stringify(version), ENGINE_VERSION: JSON.stringify(engineVersion) },
     legalComments: 'none',
     logLevel: 'silent',
     metafile: true,

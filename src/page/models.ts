@@ -22,3 +22,10 @@ export function modelName(ref: ModelRef): string {
   if (ref.kind !== 'site') return ref.name
   return ref.maps === undefined ? 'tiny' : 'tiny, converted'
 }
+
+/** What was dropped as a model: a zip alone, else a folder or the files of one. */
+export function modelIn(name: string, files: Readonly<Record<string, Blob>>): ModelRef {
+  const [path, file] = Object.entries(files)[0] ?? []
+  const isZip = path !== undefined && Object.keys(files).length === 1 && /\.zip$/i.test(path)
+  return isZip ? { kind: 'zip', name: path, file: file! } : { kind: 'files', name, files }
+}

@@ -10,6 +10,12 @@ export const views: readonly ViewEntry[] = [
     load: () => import('./views/start.ts'),
   },
   {
+    path: 'convert',
+    title: 'Convert',
+    about: 'Turn the bundled model, or one of yours, into one with linear attention, and watch it learn.',
+    load: () => import('./views/convert.ts'),
+  },
+  {
     path: 'report',
     title: 'Report',
     about: 'Open the report of a conversion, an inspection or an experiment that the command line wrote.',

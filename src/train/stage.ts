@@ -6,6 +6,8 @@ import type { Trained, TrainOptions, TrainState } from './train.ts'
 
 /** Where stages store their state, and where they go on from. */
 export interface StageStore {
+  /** Steps between the states that a stage stores; one is stored at its end, and before an interruption, too. Default 50. */
+  readonly every?: number
   save(stage: string, state: TrainState): Promise<void>
   /** The last state of a stage; undefined when it has not begun. */
   resume(stage: string): Promise<TrainState | undefined>
@@ -36,7 +38,6 @@ export interface StageHost {
 /** The part of a training's options that its host sets. */
 export type StageRun = Pick<TrainOptions, 'phase' | 'clock' | 'signal' | 'resume' | 'checkpoint'>
 
-/** Steps between the states that a stage stores. */
 const checkpointEvery = 50
 
 /**
@@ -57,7 +58,7 @@ export async function* runStage(
     clock,
     ...(signal && { signal }),
     ...(resume && { resume }),
-    ...(store && { checkpoint: { every: checkpointEvery, save: (state) => store.save(stage, state) } }),
+    ...(store && { checkpoint: { every: store.every ?? checkpointEvery, save: (state) => store.save(stage, state) } }),
   })
   return { ...trained, params: copied(trained.params) }
 }

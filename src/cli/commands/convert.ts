@@ -5,6 +5,7 @@ import { basename, join, resolve } from 'node:path'
 import { planName, planNamed } from '../../attention/plan.ts'
 import { Interrupted, UsageError } from '../../base/errors.ts'
 import { type ConvertJob, checkJob, convert } from '../../convert/convert.ts'
+import { conversionFingerprint, conversionRecipes } from '../../convert/recipes.ts'
 import { reportOf } from '../../convert/report.ts'
 import { encodeDocuments } from '../../io/batches.ts'
 import type { Sink } from '../../io/files.ts'
@@ -27,8 +28,6 @@ type Options = Values<typeof convertOptions>
 
 const workFolder = 'work'
 const jobFile = `${workFolder}/job.json`
-/** Chosen on the validation text of the bundled model; docs/results/tiny.md tells what was tried. */
-const defaults = { distillSteps: 450, distillLr: 3e-2, finetuneSteps: 60, finetuneLr: 1e-4 }
 /** Test tokens that perplexities are measured on at most: enough to tell maps apart, in seconds. */
 const testTokens = 65_536
 
@@ -43,7 +42,7 @@ export const run: Run<typeof convertOptions, 'model'> = async (context, { model:
   const { model: teacher, tokenizer } = await openModel(path, context)
   const job = await jobOf(context, options, teacher, tokenizer)
   checkJob(job)
-  const store = await openStore(sink, out, fingerprintOf(job), options.resume)
+  const store = await openStore(sink, out, conversionFingerprint(job), options.resume)
   const conversion = await context.run(convert({ ...job, store })).catch((error: unknown) => {
     if (!(error instanceof Interrupted)) throw error
     const again = options.resume ? context.commandLine : `${context.commandLine} --resume`
@@ -76,9 +75,6 @@ async function jobOf(context: Context, options: Options, teacher: Model, tokeniz
   const { seed } = context
   const splits = await readSplits(options, seed)
   const encode = (texts: readonly string[]) => encodeDocuments(tokenizer, texts)
-  const distillSteps = options.distillSteps ?? defaults.distillSteps
-  const finetuneSteps = options.finetuneSteps ?? defaults.finetuneSteps
-  const recipe = { length, batch, seed, adamw: { weightDecay: 0 } }
   return {
     device: await openDevice(options.device as 'cpu'),
     teacher,
@@ -87,25 +83,8 @@ async function jobOf(context: Context, options: Options, teacher: Model, tokeniz
     testTokens: encode(splits.test).subarray(0, testTokens),
     map: namedMap('--map', options.map ?? 'hedgehog'),
     compare: (options.compare ?? ['t2r', 'elu']).map((name) => namedMap('--compare', name)),
-    distill: {
-      ...recipe,
-      // Distillation needs more steps rather than larger ones.
-      batch: Math.ceil(batch / 2),
-      steps: distillSteps,
-      learningRate: options.distillLr ?? defaults.distillLr,
-      loss: options.distillLoss ?? 'both',
-      validateEvery: Math.ceil(distillSteps / 5),
-    },
-    finetune: {
-      ...recipe,
-      steps: finetuneSteps,
-      learningRate: options.finetuneLr ?? defaults.finetuneLr,
-      scheduleOptions: { warmup: Math.ceil(finetuneSteps / 10) },
-      validateEvery: Math.ceil(finetuneSteps / 5),
-    },
+    ...conversionRecipes({ ...options, length, batch, seed }),
     ...(options.lora && { lora: options.lora }),
-    fidelityBatches: 4,
-    seed,
     clock,
     signal: context.signal,
   } as ConvertJob
@@ -143,12 +122,6 @@ async function openStore(sink: Sink, out: string, fingerprint: string, resume: b
       return resumeFrom(source, file(stage), fingerprint)
     },
   }
-}
-
-/** What makes two conversions the same job, as text. */
-function fingerprintOf({ teacher, map, distill, finetune, lora, trainTokens, seed }: ConvertJob): string {
-  const { json: _, ...config } = teacher.config
-  return JSON.stringify({ config, map, distill, finetune, lora, tokens: trainTokens.length, seed })
 }
 
 async function writeReport(sink: Sink, report: Report): Promise<void> {

@@ -2,8 +2,9 @@
 
 import { storageSource } from '../../web/storage.ts'
 import { fill, h } from '../dom.ts'
-import { bundledConverted, bundledModel, conversionsFolder, type ModelRef, modelName } from '../models.ts'
-import { dropPlace, modelIn } from './dropped.ts'
+import { bundledConverted, bundledModel, conversionsFolder, type ModelRef, modelIn, modelName } from '../models.ts'
+import { fileDrop } from './fileDrop.ts'
+import { failure } from './states.ts'
 
 /** A field with which a person chooses a model. */
 export interface ModelChoice {
@@ -31,14 +32,19 @@ export function modelChoice({ converted, first, changed }: ModelChoiceOptions): 
     ...(converted ? [bundledConverted, ...stored] : []),
     ...(dropped ? [dropped] : []),
   ]
-  const place = dropPlace(
-    'Drop a model here: a folder with config.json, a GGUF file, or a zip saved on this page',
-    (found) => {
-      dropped = modelIn(found)
+  const fault = h('div')
+  const place = fileDrop({
+    words: 'Or drop a model here: a folder with config.json, a GGUF file, or a zip that was saved on this page',
+    chooseFolder: 'Choose a folder',
+    chooseFile: 'Choose a file',
+    take(taken) {
+      fill(fault)
+      dropped = modelIn(taken.name, taken.files)
       choose(dropped)
       paint()
     },
-  )
+    failed: (error) => fill(fault, failure(error)),
+  })
   const choose = (ref: ModelRef) => {
     chosen = ref
     changed()
@@ -62,7 +68,7 @@ export function modelChoice({ converted, first, changed }: ModelChoiceOptions): 
   paint()
   if (converted) void refresh()
   return {
-    element: h('div', { class: 'choice' }, h('label', { class: 'field' }, 'Model', select), place),
+    element: h('div', { class: 'choice' }, h('label', { class: 'field' }, 'Model', select), place, fault),
     value: () => chosen,
     refresh,
   }

@@ -3,8 +3,9 @@
 import { readReport } from '../../report/reading.ts'
 import { fetched } from '../../web/http.ts'
 import type { App, Mounted } from '../app.ts'
-import { drawn, fill, h } from '../dom.ts'
+import { fill, h } from '../dom.ts'
 import { fileDrop } from '../parts/fileDrop.ts'
+import { drawSections } from '../parts/sections.ts'
 import { failure } from '../parts/states.ts'
 
 /** Reports that come with the page. */
@@ -31,12 +32,8 @@ export function open(app: App): Mounted {
       const report = readReport(name, await read())
       if (own !== opened) return
       fill(message)
-      fill(place)
-      for (const markup of report.sections) {
-        if (own !== opened) return
-        place.append(drawn(lowered(markup)))
-        await nextFrame()
-      }
+      await drawSections(place, report.sections, () => own === opened)
+      if (own !== opened) return
       app.announce(`${report.title} is shown: ${report.kind}, ${report.sections.length} sections.`)
       focus(place.querySelector('h2'))
     } catch (error) {
@@ -85,15 +82,6 @@ async function textOf(file: File): Promise<string> {
 
 async function exampleText(file: string): Promise<string> {
   return (await fetched(new URL(`results/${file}`, document.baseURI).href, { cache: 'no-cache' })).text()
-}
-
-/** Headings one level down, below that of the view; the texts of a report are escaped, so these are tags. */
-function lowered(markup: string): string {
-  return markup.replace(/<(\/?)h([1-3])>/g, (_, end: string, level: string) => `<${end}h${Number(level) + 1}>`)
-}
-
-function nextFrame(): Promise<void> {
-  return new Promise((resolve) => requestAnimationFrame(() => resolve()))
 }
 
 function focus(heading: HTMLElement | null): void {

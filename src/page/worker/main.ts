@@ -18,21 +18,24 @@ async function serve(id: number, name: JobName, input: unknown): Promise<void> {
   running.set(id, control)
   try {
     const job = (jobs[name] as WorkerJob<JobName>)(input as never, host, control.signal)
-    for (;;) {
-      const next = await job.next()
-      if (next.done) {
-        tell({ kind: 'done', id, result: next.value })
-        return
-      }
-      tell({ kind: 'news', id, news: next.value })
-      await breath()
-    }
+    const result = Symbol.asyncIterator in job ? await told(id, job) : await job
+    tell({ kind: 'done', id, result })
   } catch (error) {
     const { name, message } = error instanceof Error ? error : new Error(String(error))
     // An abort that a job did not turn into words of its own is a stop like any other.
     tell({ kind: 'failed', id, name: name === 'AbortError' ? 'Interrupted' : name, message })
   } finally {
     running.delete(id)
+  }
+}
+
+/** Runs a job that tells how it goes. */
+async function told<T>(id: number, job: AsyncGenerator<unknown, T, void>): Promise<T> {
+  for (;;) {
+    const next = await job.next()
+    if (next.done) return next.value
+    tell({ kind: 'news', id, news: next.value })
+    await breath()
   }
 }
 

@@ -5,18 +5,15 @@ import {
   concat,
   cumsum,
   div,
-  exp,
   filled,
   linearRecurrence,
   matmul,
-  max,
   maximum,
   mul,
   pad,
   reshape,
   slice,
   split,
-  stopGradient,
   sub,
   sum,
   transpose,
@@ -25,6 +22,8 @@ import { dims } from '../graph/shapes.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Tensors } from '../graph/trace.ts'
 import type { FeatureMap } from './featureMaps.ts'
+import { type Features, featureProducts, featuresOf, masked, onOneScale, rescaledFeatures } from './features.ts'
+import { causalFactors, cutScale, decayedSums, decayedTotal, delayed, factor, runningLargest } from './scales.ts'
 import { causalMask, type Visibility } from './softmax.ts'
 
 /** Parameters of the query map and of the key map. */
@@ -44,49 +43,8 @@ export interface LinearState {
   readonly start?: Tensor
 }
 
-/** Which rows of a text some queries or keys are. */
-export interface FeatureOptions {
-  /** Position of the first row, (b 1 1 1), or of every row, (b 1 l 1); 0 where not given. */
-  readonly start?: Tensor
-}
-
 /** Denominators are not allowed below this: a guard against 0 / 0 that changes no result. */
 const floor = 1e-30
-
-/** Features times e^(−shift); maps without a magnitude have no shift. */
-export interface Features {
-  readonly phi: Tensor
-  /** What they are the features of: the projected queries or keys. */
-  readonly u: Tensor
-  readonly shift?: Tensor
-}
-
-/** φ of the queries. Each query's own scale cancels in the normalisation, so the largest feature is made 1. */
-export function queryFeatures(map: FeatureMap, params: Tensors, q: Tensor, { start }: FeatureOptions = {}): Features {
-  const u = map.project(params, q, start)
-  if (!map.magnitude) return { phi: map.activate(u), u }
-  const shift = stopGradient(map.magnitude(u))
-  return { phi: map.activate(u, shift), shift, u }
-}
-
-/** φ of the keys with one shift per head, and padding masked before the map (the shift must not see it) and after it. */
-export function keyFeatures(
-  map: FeatureMap,
-  params: Tensors,
-  k: Tensor,
-  options: FeatureOptions & { keyMask?: Tensor; shift?: Tensor } = {},
-): Features {
-  const u = map.project(params, masked(k, options.keyMask), options.start)
-  if (!map.magnitude) return { phi: masked(map.activate(u), options.keyMask), u }
-  const largest = stopGradient(max(map.magnitude(u), [2]))
-  const shift = options.shift ? maximum(options.shift, largest) : largest
-  return { phi: masked(map.activate(u, shift), options.keyMask), shift, u }
-}
-
-/** φ(q)·φ(k) of all pairs, on the scale of their shifts; padding is not masked where the map has a kernel. */
-export function featureProducts(map: FeatureMap, q: Features, k: Features): Tensor {
-  return map.kernel ? map.kernel(q.u, k.u) : matmul(q.phi, transpose(k.phi))
-}
 
 /** Weights φ(q)·φ(k), masked and normalised over the keys: (b h l d), (b h s d) -> (b h l s). */
 export function linearWeights(
@@ -108,13 +66,17 @@ export function normalisedRows(scores: Tensor): Tensor {
 export function linearScores(map: FeatureMap, params: MapParams, q: Tensor, k: Tensor, visibility: Visibility): Tensor {
   const { l, s } = dims('linearScores', { q, k }, { q: 'b h l d', k: 'b h s d' })
   const { b, s: keys } = dims('linearScores', { k }, { k: 'b h s d' })
-  const ofKeys = keyFeatures(map, params.k, k, visibility)
+  const { causal, keyMask } = visibility
+  const found = featuresOf(map, params.k, k, keyMask ? { keyMask } : {})
+  const ofKeys = causal ? found : onOneScale(map, found, { keyMask })
   // Fewer queries than keys are the last of them.
   const start = map.positions && s! > l! ? { start: filled(q, [1, 1, 1, 1], s! - l!) } : {}
-  const products = featureProducts(map, queryFeatures(map, params.q, q, start), ofKeys)
-  const { causal, keyMask } = visibility
+  const products = featureProducts(map, featuresOf(map, params.q, q, start), ofKeys)
   const scores = keyMask && map.kernel ? mul(products, reshape(keyMask, [b!, 1, 1, keys!])) : products
-  return causal ? mul(scores, causalMask(q, l!, s!)) : scores
+  if (!causal) return scores
+  const { shift } = ofKeys
+  if (!shift) return mul(scores, causalMask(q, l!, s!))
+  return mul(scores, causalFactors(shift, slice(runningLargest(shift), 2, s! - l!, s!)))
 }
 
 /** Options of {@link linearAttention}. */
@@ -137,11 +99,14 @@ export function linearAttention(
 ): Tensor {
   const s = options.causal ? 'l' : 's'
   dims('linearAttention', { q, k, v }, { q: 'b h l d', k: `b h ${s} d`, v: `b h ${s} e` })
-  const ofQ = queryFeatures(map, params.q, q)
-  const ofK = keyFeatures(map, params.k, k, options)
-  if (!options.causal) return normalised(matmul(ofQ.phi, matmul(transpose(ofK.phi), withOnes(v))))
+  const { causal, keyMask, chunk } = options
+  const ofQ = featuresOf(map, params.q, q)
+  const ofK = featuresOf(map, params.k, k, keyMask ? { keyMask } : {})
+  if (!causal) {
+    return normalised(matmul(ofQ.phi, matmul(transpose(onOneScale(map, ofK, { keyMask }).phi), withOnes(v))))
+  }
   // Padding without a value and without a one enters neither sum, whatever its features are.
-  return normalised(chunkedSums(map, ofQ, ofK, masked(withOnes(v), options.keyMask), options.chunk).out)
+  return normalised(chunkedSums(map, ofQ, ofK, masked(withOnes(v), keyMask), { ...(chunk && { chunk }) }).out)
 }
 
 /**
@@ -158,65 +123,106 @@ export function linearAttentionFrom(
   chunk?: number,
 ): { y: Tensor; state: LinearState } {
   const start = state.start ? { start: state.start } : {}
-  const ofQ = queryFeatures(map, params.q, q, start)
-  const before = state.shift ? { shift: state.shift } : {}
-  const ofK = keyFeatures(map, params.k, k, { ...start, ...before })
-  const { shift } = ofK
-  const decay = shift && state.shift && sub(state.shift, shift)
-  const { out, total } =
-    q.shape[2] === 1
-      ? singleStep(ofQ, ofK, withOnes(v), state, decay)
-      : advance(map, ofQ, ofK, withOnes(v), rescaled(state, shift), chunk)
-  return { y: normalised(out), state: { sums: total, ...(shift && { shift }) } }
+  const ofQ = featuresOf(map, params.q, q, start)
+  const ofK = featuresOf(map, params.k, k, start)
+  const step = q.shape[2] === 1 ? singleStep : chunkedSums
+  const { out, ...next } = step(map, ofQ, ofK, withOnes(v), { past: state, ...(chunk && { chunk }) })
+  return { y: normalised(out), state: next }
 }
 
-/** The sums of a state under a new shift. */
-export function rescaled({ sums, shift: old }: LinearState, shift?: Tensor): Tensor {
-  return shift && old ? mul(sums, exp(sub(old, shift))) : sums
+/** How sums of rows are taken. */
+interface SumOptions {
+  readonly past?: LinearState
+  readonly chunk?: number
 }
 
-function singleStep(q: Features, k: Features, v: Tensor, { sums }: LinearState, decay?: Tensor) {
-  const [b, h, , e] = v.shape as [number, number, number, number]
-  if (v.dtype !== 'float32') {
-    const total = add(decay ? mul(sums, exp(decay)) : sums, matmul(transpose(k.phi), v))
-    return { out: matmul(q.phi, total), total }
+/** Σ_{i ≤ n} φq(n)·φk(i) v1(i) for every row n, and the state after the last. */
+interface Sums extends LinearState {
+  readonly out: Tensor
+}
+
+/** The sums of a state under a larger shift. */
+export function rescaled({ sums, shift }: LinearState, to?: Tensor): Tensor {
+  return shift && to ? mul(sums, factor(shift, to)) : sums
+}
+
+function singleStep(map: FeatureMap, q: Features, k: Features, v1: Tensor, { past }: SumOptions): Sums {
+  const { shift: before } = past!
+  const shift = k.shift && (before ? maximum(before, k.shift) : k.shift)
+  const { phi } = shift ? rescaledFeatures(map, k, shift) : k
+  const after = shift && { shift }
+  if (v1.dtype !== 'float32') {
+    const sums = add(rescaled(past!, shift), matmul(transpose(phi), v1))
+    return { out: matmul(q.phi, sums), sums, ...after }
   }
   // One operator, which reads and writes the sums once.
+  const [b, h, , e] = v1.shape as [number, number, number, number]
   const flat = (x: Tensor) => reshape(x, [b, 1, -1])
-  const { out, total } = linearRecurrence(flat(q.phi), flat(k.phi), flat(v), sums, decay && flat(decay))
-  return { out: reshape(out, [b, h, 1, e]), total }
+  const decay = shift && before && flat(sub(before, shift))
+  const { out, total } = linearRecurrence(flat(q.phi), flat(phi), flat(v1), past!.sums, decay)
+  return { out: reshape(out, [b, h, 1, e]), sums: total, ...after }
 }
 
-function advance(map: FeatureMap, q: Features, k: Features, v1: Tensor, past: Tensor, chunk?: number) {
-  const { out, total } = chunkedSums(map, q, k, v1, chunk)
-  return { out: add(out, matmul(q.phi, past)), total: add(total, past) }
-}
-
-/** Σ_{i ≤ n} φq(n)·φk(i) v1(i) for every n, and Σ over all i of φk(i)ᵀ v1(i). */
-function chunkedSums(
-  map: FeatureMap,
-  ofQ: Features,
-  ofK: Features,
-  v1: Tensor,
-  chunk?: number,
-): { out: Tensor; total: Tensor } {
-  const { b, h, l, f } = dims('chunkedSums', { phiQ: ofQ.phi }, { phiQ: 'b h l f' })
-  const e = v1.shape[3]!
+function chunkedSums(map: FeatureMap, ofQ: Features, ofK: Features, v1: Tensor, options: SumOptions): Sums {
+  const { past, chunk } = options
+  const { b, h, l } = dims('chunkedSums', { phiQ: ofQ.phi }, { phiQ: 'b h l f' })
   const size = Math.min(chunk ?? (l! >= 4096 ? 128 : 64), l!)
   const count = Math.ceil(l! / size)
-  const cut = (x: Tensor, width: number) => reshape(pad(x, 2, 0, count * size - l!), [b!, h!, count, size, width])
-  const parts = ({ phi, u }: Features) => ({ phi: cut(phi, f!), u: cut(u, u.shape[3]!) })
-  const [inQ, inK, v] = [parts(ofQ), parts(ofK), cut(v1, e)]
-  const [q, k] = [inQ.phi, inK.phi]
-  const inside = matmul(mul(featureProducts(map, inQ, inK), causalMask(q, size, size)), v)
-  const sums = matmul(transpose(k), v)
-  if (count === 1) {
-    return { out: slice(reshape(inside, [b!, h!, size, e]), 2, 0, l!), total: reshape(sums, [b!, h!, f!, e]) }
+  const cut = (x: Tensor) => reshape(pad(x, 2, 0, count * size - l!), [b!, h!, count, size, x.shape[3]!])
+  const [q, k] = [ofQ, ofK].map(({ phi, u }): Features => ({ phi: cut(phi), u: cut(u) })) as [Features, Features]
+  const join = (x: Tensor) => slice(reshape(x, [b!, h!, count * size, x.shape[4]!]), 2, 0, l!)
+
+  const scales = ofK.shift && scalesOf(ofK.shift, count, size, past?.shift)
+  const v = cut(v1)
+  const weights = mul(featureProducts(map, q, k), scales ? scales.inside : causalMask(q.phi, size, size))
+  const inside = matmul(weights, v)
+  const sums = matmul(transpose(k.phi), scales ? mul(v, scales.toEnd) : v)
+  const { before, total } = prefixSums(sums, scales?.ends)
+  const earlier = before && matmul(q.phi, before)
+  const all = earlier ? add(inside, scales ? mul(earlier, scales.fromPrevious) : earlier) : inside
+  const shift = scales && { shift: scales.last }
+  if (!past) return { out: join(all), sums: total, ...shift }
+  const far = matmul(ofQ.phi, past.sums)
+  return {
+    out: add(join(all), scales && past.shift ? mul(far, factor(past.shift, scales.rows)) : far),
+    sums: add(total, rescaled(past, scales?.last)),
+    ...shift,
+  }
+}
+
+/** What stands before each chunk, on the scale of the end of the one before it, and the sum of all: (b h n f e), (b h f e). */
+function prefixSums(sums: Tensor, ends?: Tensor): { before?: Tensor; total: Tensor } {
+  const [b, h, n, f, e] = sums.shape as [number, number, number, number, number]
+  const last = (x: Tensor) => reshape(slice(x, 2, n - 1, n), [b, h, f, e])
+  if (n === 1) return { total: last(sums) }
+  if (ends) {
+    const before = decayedSums(sums, ends)
+    return { before, total: decayedTotal(sums, before, ends) }
   }
   const before = cumsum(sums, 2, { exclusive: true })
-  const out = reshape(add(inside, matmul(q, before)), [b!, h!, count * size, e])
-  const last = (x: Tensor) => slice(x, 2, count - 1, count)
-  return { out: slice(out, 2, 0, l!), total: reshape(add(last(before), last(sums)), [b!, h!, f!, e]) }
+  return { before, total: add(last(before), last(sums)) }
+}
+
+/** What brings the parts of chunked sums to the scale of each row: the largest key up to it. */
+function scalesOf(shift: Tensor, count: number, size: number, past?: Tensor) {
+  const [b, h, l] = shift.shape as [number, number, number]
+  const rows = runningLargest(shift, past)
+  const [keys, cut] = [cutScale(shift, count, size), cutScale(rows, count, size)]
+  const end = slice(cut, 3, size - 1, size)
+  const ends = reshape(end, [b, h, count, 1])
+  return {
+    rows,
+    /** The largest of all, (b h 1 1). */
+    last: slice(rows, 2, l - 1, l),
+    /** Where a chunk ends, (b h n 1). */
+    ends,
+    /** From keys to rows of the same chunk, (b h n c c). */
+    inside: causalFactors(keys, cut),
+    /** From keys to their chunk's end, (b h n c 1). */
+    toEnd: factor(keys, end),
+    /** From the end of the chunk before to a row, (b h n c 1). */
+    fromPrevious: factor(reshape(delayed(ends, 1), [b, h, count, 1, 1]), cut),
+  }
 }
 
 /** A column of ones beside v, so that the denominator is one more column of every product. */
@@ -228,11 +234,4 @@ export function withOnes(v: Tensor): Tensor {
 export function normalised(out: Tensor): Tensor {
   const [y, denominator] = split(out, [out.shape[3]! - 1, 1], -1) as [Tensor, Tensor]
   return div(y, maximum(denominator, floor))
-}
-
-/** Zeros for padding, in φ(k) itself so that it enters neither the sums nor the denominator: (b h s f) -> (b h s f). */
-export function masked(x: Tensor, keyMask?: Tensor): Tensor {
-  if (!keyMask) return x
-  const { b, s } = dims('keyMask', { keyMask }, { keyMask: 'b s' })
-  return mul(x, reshape(keyMask, [b!, 1, s!, 1]))
 }

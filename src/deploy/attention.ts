@@ -1,17 +1,9 @@
 /** Attention as an exported graph computes it: for any number of new positions, from what was kept of those before them. */
 
 import { featureMap, type MapName } from '../attention/featureMaps.ts'
+import { type Features, featureProducts, featuresOf, masked, onOneScale } from '../attention/features.ts'
 import type { HeadSizes, Heads } from '../attention/heads.ts'
-import {
-  featureProducts,
-  keyFeatures,
-  type LinearState,
-  masked,
-  normalised,
-  queryFeatures,
-  rescaled,
-  withOnes,
-} from '../attention/linear.ts'
+import { type LinearState, normalised, rescaled, withOnes } from '../attention/linear.ts'
 import { mapParams } from '../attention/mapParams.ts'
 import type { FeatureMap } from '../attention/maps/map.ts'
 import { type AttentionPlan, planName } from '../attention/plan.ts'
@@ -86,12 +78,10 @@ function linearExport(name: MapName, { heads, headDim }: HeadSizes, form: Attent
       const start = map.positions ? { start: reshape(cast(positions, 'float32'), [b, 1, l, 1]) } : {}
       const own = mask && newest(mask, 1, l)
       const before = unpacked(past.state!, features)
-      const phiQ = queryFeatures(map, ofMap.q, q, start)
-      const phiK = keyFeatures(map, ofMap.k, k, {
-        ...start,
-        ...(own && { keyMask: own }),
-        ...(before.shift && { shift: before.shift }),
-      })
+      const phiQ = featuresOf(map, ofMap.q, q, start)
+      const seen = own && { keyMask: own }
+      // One scale for all positions of a call: a running maximum has no form for lengths that are not known.
+      const phiK = onOneScale(map, featuresOf(map, ofMap.k, k, { ...start, ...seen }), { ...seen, from: before.shift })
       // Padding without a value and without a one enters neither sum.
       const v1 = masked(withOnes(v), own)
       const sums = rescaled(before, phiK.shift)
@@ -110,8 +100,8 @@ function byOperator(phiQ: Tensor, phiK: Tensor, v: Tensor, past: Tensor): { out:
 /** All pairs of new positions, and the past. */
 function byProducts(
   map: FeatureMap,
-  q: Parameters<typeof featureProducts>[1],
-  k: Parameters<typeof featureProducts>[2],
+  q: Features,
+  k: Features,
   v: Tensor,
   past: Tensor,
 ): { out: Tensor; total: Tensor } {

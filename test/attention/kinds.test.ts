@@ -109,6 +109,22 @@ for (const name of otherKinds) {
       near(await throughMemory(attention, inputs, Array(11).fill(1)), y!, 2e-5)
     })
 
+    it('keeps earlier outputs in float32 whatever later keys are', async () => {
+      const [l, from, d] = [150, 70, sizes.headDim]
+      if (attention.positions && l > attention.positions) return
+      const inputs = caseOf(attention, l, 6, 1)
+      const k = inputs.k!
+      const grown = Float64Array.from(k.data, (x, i) => (Math.floor(i / d) % l < from ? x : 100 * x))
+      const changed = { ...inputs, k: doubles(k.shape, grown) }
+      const early = (y: NDArray) => cut(y, 2, 0, from)
+      const want = early((await parallel(attention, inputs)).y!)
+      near(early((await parallel(attention, singles(changed))).y!), want, 2e-5, 'weights')
+      near(early((await attend(attention, singles(changed))).y!), want, 2e-5, 'fast form')
+      for (const parts of [[150], [60, 90], [69, 3, 78]]) {
+        near(early(await throughMemory(attention, changed, parts)), want, 2e-5, `memory, parts of ${parts}`)
+      }
+    })
+
     it('remembers a number of bytes that does not depend on the text, but for a cache of all keys', () => {
       const memory = attention.memory(sizes)
       const bytes = (length: number) =>

@@ -128,6 +128,14 @@ for (const [name, map] of maps) {
       )
     })
 
+    it('gives the same in more chunks than are added up at once', async () => {
+      if (map.positions && map.positions < 70) return
+      const inputs = caseOf(map, 15, { b: 1, h: 2, l: 70, d: 3, e: 2 })
+      const { y } = await expected(name, inputs, causal)
+      near(await direct(map, inputs, true, 1), y, 1e-10, 'float64')
+      near(await direct(map, singles(inputs), true, 1), y, 1e-5, 'float32')
+    })
+
     it('gives the same one position at a time', async () => {
       const inputs = caseOf(map, 6)
       const { y } = await expected(name, inputs, causal)
@@ -162,6 +170,21 @@ for (const [name, map] of maps) {
       }
     })
 
+    it('keeps earlier outputs in float32 whatever later keys are, in any form', async () => {
+      const inputs = caseOf(map, 14)
+      // Keys a hundred times as large from the third position on, and larger still at the last.
+      const grown = { ...inputs, k: grownFrom(inputs.k!, [1, 1, 100, 100, 100, 100, 200]) }
+      const from = 2
+      const want = cut((await expected(name, inputs, causal)).y!, 2, 0, from)
+      const early = (y: NDArray) => cut(y, 2, 0, from)
+      near(early((await parallel(map, singles(grown), true)).y!), want, 1e-5, 'parallel')
+      for (const chunk of [1, 2, 64])
+        near(early(await direct(map, singles(grown), true, chunk)), want, 1e-5, `chunks of ${chunk}`)
+      for (const parts of [[7], [1, 6], [2, 1, 4], [1, 1, 1, 1, 1, 1, 1]]) {
+        near(early(await stepwise(map, singles(grown), parts, 2)), want, 1e-5, `parts of ${parts}`)
+      }
+    })
+
     it('attends with fewer queries than keys as the last of them', async () => {
       const inputs = caseOf(map, 10, { b: 1, h: 2, l: 3, s: 5, d: 3, e: 2 })
       const want = await expected(name, inputs, causal)
@@ -179,6 +202,15 @@ for (const [name, map] of maps) {
       assert.ok((await stepwise(map, inputs, [1, 2, 1, 3])).data.every(Number.isFinite))
     })
   })
+}
+
+/** (b h s d) with the row of each position multiplied by its factor. */
+function grownFrom(x: NDArray, factors: readonly number[]): NDArray {
+  const [, , s, d] = x.shape as [number, number, number, number]
+  return doubles(
+    x.shape,
+    Float64Array.from(x.data, (value, i) => value * factors[Math.floor(i / d) % s]!),
+  )
 }
 
 /** k and v with other things where the keys of the second batch entry are padding. */

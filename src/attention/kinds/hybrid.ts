@@ -24,22 +24,13 @@ import type { Tensors } from '../../graph/trace.ts'
 import type { Attention } from '../attention.ts'
 import { type Chunks, chunksOf, distanceMask } from '../band.ts'
 import { featureMap, isTied, type MapName } from '../featureMaps.ts'
+import { type Features, featureProducts, featuresOf, masked } from '../features.ts'
 import type { HeadSizes, Heads } from '../heads.ts'
-import {
-  type Features,
-  featureProducts,
-  keyFeatures,
-  type LinearState,
-  masked,
-  normalised,
-  normalisedRows,
-  queryFeatures,
-  rescaled,
-  withOnes,
-} from '../linear.ts'
+import { type LinearState, normalised, normalisedRows, rescaled, withOnes } from '../linear.ts'
 import { gatePath, mapParams, mapSpecs } from '../mapParams.ts'
 import type { FeatureMap } from '../maps/map.ts'
 import { type Memory, perSequence } from '../memory.ts'
+import { cutScale, decayedSums, delayed, factor, runningLargest } from '../scales.ts'
 import { hidden, type Visibility } from '../softmax.ts'
 import { emptySums } from './linear.ts'
 
@@ -92,7 +83,8 @@ interface Settings {
 
 /**
  * Scores of both parts on one scale, and the factor of the linear part on it.
- * (… l d), (… s d), features of both; the queries are the last l of s positions; `seen` broadcasts to (… l s).
+ * (… l d), (… s d), features of both; the queries are the last l of s positions; `farScale` (… l 1) is the largest shift of
+ * the keys before each query's window; `seen` broadcasts to (… l s).
  */
 function blended(
   { map, window, part }: Settings,
@@ -101,6 +93,7 @@ function blended(
   k: Tensor,
   phiQ: Features,
   phiK: Features,
+  farScale?: Tensor,
   seen?: Tensor,
 ): { scores: Tensor; linearScale?: Tensor } {
   const [l, s, d] = [q.shape.at(-2)!, k.shape.at(-2)!, q.shape.at(-1)!]
@@ -113,11 +106,12 @@ function blended(
   const logits = add(mul(matmul(q, transpose(k)), 1 / Math.sqrt(d)), mul(sub(1, near), hidden))
   const soft = mul(mul(exp(sub(logits, max(logits, [-1]))), near), part === 'linear' ? 0 : gate)
   const linear = mul(featureProducts(map, phiQ, phiK), part === 'window' ? mul(far, 0) : far)
-  if (!phiQ.shift || !phiK.shift) return { scores: add(soft, linear) }
-  const size = add(phiQ.shift, phiK.shift)
+  if (!phiQ.shift || !phiK.shift || !farScale) return { scores: add(soft, linear) }
+  const size = add(phiQ.shift, farScale)
   const top = maximum(size, 0)
   const linearScale = exp(sub(size, top))
-  return { scores: add(mul(soft, exp(neg(top))), mul(linear, linearScale)), linearScale }
+  const scaled = mul(mul(linear, factor(transpose(phiK.shift), farScale)), linearScale)
+  return { scores: add(mul(soft, exp(neg(top))), scaled), linearScale }
 }
 
 function parallelScores(settings: Settings, params: Tensors, q: Tensor, k: Tensor, visibility: Visibility): Tensor {
@@ -126,11 +120,20 @@ function parallelScores(settings: Settings, params: Tensors, q: Tensor, k: Tenso
   const { q: ofQ, k: ofK } = mapParams(params)
   const [l, s] = [q.shape[2]!, k.shape[2]!]
   const start = map.positions && s > l ? { start: filled(q, [1, 1, 1, 1], s - l) } : {}
-  const phiQ = queryFeatures(map, ofQ, q, start)
-  const phiK = keyFeatures(map, ofK, k, visibility)
   const { keyMask } = visibility
+  const phiQ = featuresOf(map, ofQ, q, start)
+  const phiK = featuresOf(map, ofK, k, keyMask ? { keyMask } : {})
   const seen = keyMask && reshape(keyMask, [keyMask.shape[0]!, 1, 1, s])
-  return blended(settings, gateOf(params, 3), q, k, phiQ, phiK, seen).scores
+  const farScale = farScaleOf(phiK, settings.window, l)
+  return blended(settings, gateOf(params, 3), q, k, phiQ, phiK, farScale, seen).scores
+}
+
+/** The largest shift of the keys before the window of each of the last l positions, (b h l 1). */
+function farScaleOf({ shift }: Features, window: number, l: number, past?: Tensor): Tensor | undefined {
+  if (!shift) return undefined
+  const s = shift.shape[2]!
+  const far = slice(delayed(runningLargest(shift), window), 2, s - l, s)
+  return past ? maximum(far, past) : far
 }
 
 function chunked(
@@ -140,15 +143,19 @@ function chunked(
   chunks: Chunks,
   { keyMask }: Visibility,
 ): Tensor {
-  const { map, part } = settings
+  const { map, window, part } = settings
+  const { count, size } = chunks
   const { q: ofQ, k: ofK } = mapParams(params)
   const features = (found: Features): Features => ({
     phi: chunks.cut(found.phi),
     u: chunks.cut(found.u),
-    ...(found.shift && { shift: cutShift(found.shift, chunks) }),
+    ...(found.shift && { shift: cutScale(found.shift, count, size) }),
   })
-  const phiQ = features(queryFeatures(map, ofQ, q))
-  const phiK = features(keyFeatures(map, ofK, k, keyMask ? { keyMask } : {}))
+  const keys = featuresOf(map, ofK, k, keyMask ? { keyMask } : {})
+  const phiQ = features(featuresOf(map, ofQ, q))
+  const phiK = features(keys)
+  const farScale = farScaleOf(keys, window, q.shape[2]!)
+  const farRows = farScale && cutScale(farScale, count, size)
   const values = chunks.cut(withOnes(v))
   const seen = keyMask
     ? chunks.withPrevious(chunks.cut(reshape(keyMask, [keyMask.shape[0]!, 1, q.shape[2]!, 1])))
@@ -159,20 +166,32 @@ function chunked(
     chunks.cut(q),
     chunks.withPrevious(chunks.cut(k)),
     phiQ,
-    { ...phiK, phi: chunks.withPrevious(phiK.phi), u: chunks.withPrevious(phiK.u) },
+    {
+      phi: chunks.withPrevious(phiK.phi),
+      u: chunks.withPrevious(phiK.u),
+      ...(phiK.shift && { shift: chunks.withPrevious(phiK.shift) }),
+    },
+    farRows,
     seen ? transpose(seen) : chunks.seen(q),
   )
   const near = matmul(scores, chunks.withPrevious(values))
   if (part === 'window') return normalised(chunks.join(near))
-  // Chunks before the previous one, whose keys are all farther than the window.
-  const sums = cumsum(matmul(transpose(phiK.phi), values), 2, { exclusive: true })
-  const far = matmul(phiQ.phi, slice(pad(sums, 2, 1, 0), 2, 0, chunks.count))
+  const far = farSums(phiQ.phi, phiK, values, farRows)
   return normalised(chunks.join(add(near, linearScale ? mul(far, linearScale) : far)))
 }
 
-/** A shift per query (b h l 1) goes with its chunks; one per head (b h 1 1) is the same for all. */
-function cutShift(shift: Tensor, chunks: Chunks): Tensor {
-  return shift.shape[2] === 1 ? reshape(shift, [...shift.shape, 1]) : chunks.cut(shift)
+/** What chunks before the previous one give, whose keys are all farther than the window: (b h n c e). */
+function farSums(phiQ: Tensor, keys: Features, values: Tensor, rows?: Tensor): Tensor {
+  const { phi, shift } = keys
+  const beforePrevious = (sums: Tensor) => slice(pad(sums, 2, 1, 0), 2, 0, sums.shape[2]!)
+  if (!shift || !rows) {
+    return matmul(phiQ, beforePrevious(cumsum(matmul(transpose(phi), values), 2, { exclusive: true })))
+  }
+  const [b, h, n] = shift.shape as [number, number, number]
+  const ends = runningLargest(reshape(max(shift, [3]), [b, h, n, 1]))
+  const perChunk = reshape(ends, [b, h, n, 1, 1])
+  const sums = decayedSums(matmul(transpose(phi), mul(values, factor(shift, perChunk))), ends)
+  return mul(matmul(phiQ, beforePrevious(sums)), factor(reshape(delayed(ends, 2), [b, h, n, 1, 1]), rows))
 }
 
 /** γ per head, broadcastable against scores whose heads stand `axes` − 1 before the last two axes. */
@@ -205,26 +224,31 @@ function hybridMemory({ map, window, part }: Settings, sizes: HeadSizes): Memory
       const [allKeys, allValues] = [concat([keys!, k], 2), concat([values!, v], 2)]
       const isOld = reshape(old!, [old!.shape[0]!, 1, window, 1])
       const seen = concat([isOld, filled(q, [old!.shape[0]!, 1, l, 1], 1)], 2)
-      const phiQ = queryFeatures(map, ofQ, q, start ? { start } : {})
+      const phiQ = featuresOf(map, ofQ, q, start ? { start } : {})
       const keyMask = reshape(seen, [old!.shape[0]!, window + l])
-      const phiK = keyFeatures(map, ofK, allKeys, {
-        keyMask,
-        ...(shift && { shift }),
-        ...(start && { start: sub(start, window) }),
-      })
+      const phiK = featuresOf(map, ofK, allKeys, { keyMask, ...(start && { start: sub(start, window) }) })
       const settings = { map, window, ...(part && { part }) }
-      const { scores, linearScale } = blended(settings, gateOf(params, 3), q, allKeys, phiQ, phiK, transpose(seen))
+      const farScale = farScaleOf(phiK, window, l, shift)
+      const gate = gateOf(params, 3)
+      const { scores, linearScale } = blended(settings, gate, q, allKeys, phiQ, phiK, farScale, transpose(seen))
       const v1 = withOnes(allValues)
-      const state: LinearState = { sums: sums!, ...(shift && { shift }) }
-      const past = rescaled(state, phiK.shift)
-      const far = matmul(phiQ.phi, past)
+      const past: LinearState = { sums: sums!, ...(shift && { shift }) }
+      const far = matmul(phiQ.phi, past.sums)
+      const farHere = farScale && shift && linearScale ? mul(far, mul(factor(shift, farScale), linearScale)) : far
       const near = matmul(scores, v1)
-      const out = part === 'window' ? near : add(near, linearScale ? mul(far, linearScale) : far)
       // The first l of all keys have left the window of the position after the last.
       const left = (x: Tensor) => slice(x, 2, 0, l)
-      const total = add(past, matmul(transpose(left(phiK.phi)), masked(left(v1), slice(keyMask, 1, 0, l))))
-      const next = { sums: total, keys: slice(allKeys, 2, l, l + window), values: slice(allValues, 2, l, l + window) }
-      return { y: normalised(out), next: { ...next, ...(phiK.shift && { shift: phiK.shift }) } }
+      const leftOut = phiK.shift && left(phiK.shift)
+      const nextShift = leftOut && maximum(max(leftOut, [2]), shift!)
+      const leftValues = masked(left(v1), slice(keyMask, 1, 0, l))
+      const added = leftOut && nextShift ? mul(leftValues, factor(leftOut, nextShift)) : leftValues
+      const next = {
+        sums: add(rescaled(past, nextShift), matmul(transpose(left(phiK.phi)), added)),
+        keys: slice(allKeys, 2, l, l + window),
+        values: slice(allValues, 2, l, l + window),
+        ...(nextShift && { shift: nextShift }),
+      }
+      return { y: normalised(part === 'window' ? near : add(near, farHere)), next }
     },
     inPlace: () => ({}),
     keep: (_kept, next) => next,

@@ -8,6 +8,7 @@ import { type LinearState, linearAttention, linearAttentionFrom, linearScores, l
 import { mapParams, mapSpecs } from '../mapParams.ts'
 import type { FeatureMap } from '../maps/map.ts'
 import { type Memory, perSequence } from '../memory.ts'
+import { noShift } from '../scales.ts'
 
 /** @param name a feature map. @throws RangeError naming the known ones. */
 export function linearKind(name: MapName): Attention {
@@ -22,14 +23,11 @@ export function linearKind(name: MapName): Attention {
   }
 }
 
-/** Below every shift that a key can ask for, and finite: exp(emptyShift − shift) is 0 and never NaN. */
-const emptyShift = -1e30
-
 /** Sums of nothing: what is kept of no position. */
 export function emptySums(map: FeatureMap, { heads, headDim }: HeadSizes, batch: number) {
   return {
     sums: floats([batch, heads, map.features(headDim), headDim + 1]),
-    ...(map.magnitude && { shift: floats([batch, heads, 1, 1], new Float32Array(batch * heads).fill(emptyShift)) }),
+    ...(map.magnitude && { shift: floats([batch, heads, 1, 1], new Float32Array(batch * heads).fill(noShift)) }),
   }
 }
 

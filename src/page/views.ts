@@ -10,6 +10,12 @@ export const views: readonly ViewEntry[] = [
     load: () => import('./views/start.ts'),
   },
   {
+    path: 'attention',
+    title: 'Attention',
+    about: 'See which words attend to which, by softmax and by a linear attention as it learns.',
+    load: () => import('./views/attention.ts'),
+  },
+  {
     path: 'convert',
     title: 'Convert',
     about: 'Turn the bundled model, or one of yours, into one with linear attention, and watch it learn.',

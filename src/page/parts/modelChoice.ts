@@ -20,9 +20,11 @@ export interface ModelChoiceOptions {
   readonly converted: boolean
   readonly first: ModelRef
   readonly changed: () => void
+  /** Whether the place to drop a model on is shown only when it is asked for. Default false. */
+  readonly folded?: boolean
 }
 
-export function modelChoice({ converted, first, changed }: ModelChoiceOptions): ModelChoice {
+export function modelChoice({ converted, first, changed, folded = false }: ModelChoiceOptions): ModelChoice {
   let dropped: ModelRef | undefined
   let stored: readonly ModelRef[] = []
   let chosen = first
@@ -68,7 +70,13 @@ export function modelChoice({ converted, first, changed }: ModelChoiceOptions): 
   paint()
   if (converted) void refresh()
   return {
-    element: h('div', { class: 'choice' }, h('label', { class: 'field' }, 'Model', select), place, fault),
+    element: h(
+      'div',
+      { class: 'choice' },
+      h('label', { class: 'field' }, 'Model', select),
+      folded ? h('details', {}, h('summary', {}, 'Another model'), place) : place,
+      fault,
+    ),
     value: () => chosen,
     refresh,
   }

@@ -1,5 +1,6 @@
 /** The table of what a worker can do. */
 
+import { learn, look } from '../attention/jobs.ts'
 import type { JobName, Jobs } from '../protocol.ts'
 import { check } from './check.ts'
 import { convertModel, forget, pack, unfinished } from './convert.ts'
@@ -18,4 +19,6 @@ export const jobs: { readonly [N in JobName]: WorkerJob<N> } = {
   unfinished,
   forget,
   pack,
+  look,
+  learn,
 }

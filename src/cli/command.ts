@@ -65,6 +65,8 @@ export interface Context {
    * Runs a part of the work that Ctrl-C ends and not the command: the part is given a signal of its own.
    */
   part<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T>
+  /** Shows a line to the person who watches, on stderr and above the progress. */
+  say(line: string): void
   /** Writes text to stdout at once, e.g. generated tokens; does nothing under `--json`. */
   write(text: string): void
 }

@@ -2,11 +2,13 @@
 
 import { basename, dirname } from 'node:path'
 import { UsageError } from '../base/errors.ts'
+import type { Ledger } from '../base/ledger.ts'
+import type { Job } from '../base/progress.ts'
 import { predictJob } from '../evaluate/predictions.ts'
 import { createForward } from '../execute/forward.ts'
 import { scoreJob } from '../execute/perplexity.ts'
-import { answerJob } from '../generate/answers.ts'
-import { createGenerator } from '../generate/state.ts'
+import { type AnswerOptions, answerJob } from '../generate/answers.ts'
+import { createGenerator, type Generator } from '../generate/state.ts'
 import { encodeDocuments, heldOut } from '../io/batches.ts'
 import { loadChatTemplate } from '../io/chatTemplate.ts'
 import type { Source } from '../io/files.ts'
@@ -27,6 +29,7 @@ import { readTable } from '../tasks/tables.ts'
 import { packingOf } from '../tasks/tokenizerPack.ts'
 import type { Context } from './command.ts'
 import { clock, readTexts } from './inputs.ts'
+import type { BegunJob } from './job.ts'
 import type { Values } from './options.ts'
 import type { evalOptions } from './optionTables.ts'
 
@@ -48,6 +51,8 @@ export interface Measurable {
   readonly name: string
   readonly folder: Source
   readonly config: ModelConfig
+  /** Where finished parts are noted, where the evaluation has a folder. */
+  readonly job?: BegunJob
 }
 
 type Evaluation<Need extends keyof MetricInputs> = (
@@ -78,7 +83,7 @@ export function lengthFor({ maxLength }: ModelConfig, { length }: EvalOptions, u
   return length ?? Math.min(usual, maxLength)
 }
 
-async function evaluateTokens(context: Context, { name, config }: Measurable, options: EvalOptions) {
+async function evaluateTokens(context: Context, { name, config, job }: Measurable, options: EvalOptions) {
   const length = lengthFor(config, options, 256)
   const { model, tokenizer } = await openModel(name, context)
   const tokens = encodeDocuments(tokenizer, await readTexts(options.data)).subarray(0, options.maxTokens)
@@ -91,7 +96,8 @@ async function evaluateTokens(context: Context, { name, config }: Measurable, op
   }
   const { signal } = context
   try {
-    await context.run(scoreJob(forward, model.params, blocks, { phase: 'score', clock, signal, see }))
+    const settings = { phase: 'score', clock, signal, see, ...(job && { ledger: job.ledger }) }
+    await (job ?? context).run(scoreJob(forward, model.params, blocks, settings))
   } finally {
     await forward.dispose()
   }
@@ -104,7 +110,7 @@ async function evaluateTokens(context: Context, { name, config }: Measurable, op
   }
 }
 
-async function evaluateAnswers(context: Context, { name, folder }: Measurable, options: EvalOptions) {
+async function evaluateAnswers(context: Context, { name, folder, job }: Measurable, options: EvalOptions) {
   const { data, maxExamples, tokens: maxTokens = 128, stem, date } = options
   const lines = await fromAll(data, readInstructions, maxExamples)
   const hasTalks = lines.some(({ instruction }) => 'messages' in instruction)
@@ -122,7 +128,7 @@ async function evaluateAnswers(context: Context, { name, folder }: Measurable, o
   try {
     const names = lines.map(({ where }) => where)
     const settings = { maxTokens, stop, names, batch: options.batch ?? 16, phase: 'answer', clock, signal }
-    const answers = await context.run(answerJob(generator, prompts, settings))
+    const answers = await (job ?? context).run(answersInParts(generator, prompts, settings, job?.ledger))
     const texts = answers.map((ids) => tokenizer.decode(ids).trim())
     return {
       input: { texts, references: questions.map(({ answer }) => answer.trim()), stem },
@@ -134,7 +140,35 @@ async function evaluateAnswers(context: Context, { name, folder }: Measurable, o
   }
 }
 
-async function evaluateLabels(context: Context, { name, folder, config }: Measurable, options: EvalOptions) {
+/** Answers, in parts that are noted one by one where there is a ledger; who answers beside whom is then always the same. */
+async function* answersInParts(
+  generator: Generator,
+  prompts: readonly ArrayLike<number>[],
+  { names, phase, ...settings }: AnswerOptions & { readonly names: readonly string[]; readonly batch: number },
+  ledger: Ledger | undefined,
+): Job<number[][]> {
+  if (!ledger) return yield* answerJob(generator, prompts, { names, phase, ...settings })
+  const size = 4 * settings.batch
+  const answers: number[][] = []
+  for (let start = 0; start < prompts.length; start += size) {
+    const part = `${phase} ${start}`
+    let found = ledger.done[part] as number[][] | undefined
+    if (!found) {
+      const own = { ...settings, phase, names: names.slice(start, start + size) }
+      const job = answerJob(generator, prompts.slice(start, start + size), own)
+      let next = await job.next()
+      for (; !next.done; next = await job.next()) {
+        yield { ...next.value, step: start + next.value.step, steps: prompts.length }
+      }
+      found = next.value
+      await ledger.note(part, found)
+    }
+    answers.push(...found!)
+  }
+  return answers
+}
+
+async function evaluateLabels(context: Context, { name, folder, config, job }: Measurable, options: EvalOptions) {
   const { data, maxExamples, text, pair, label, batch = 8 } = options
   const table = { ...(text && { text }), ...(pair && { pair }), ...(label && { label }), classes: classesOf(config) }
   const examples: Example[] = await fromAll(data, (source, path) => readTable(source, path, table), maxExamples)
@@ -148,9 +182,8 @@ async function evaluateLabels(context: Context, { name, folder, config }: Measur
   const forward = createForward(await openDevice(options.device as 'cpu'), config)
   const { signal } = context
   try {
-    const found = await context.run(
-      predictJob(forward, { config, params }, batches, { phase: 'predict', clock, signal }),
-    )
+    const settings = { phase: 'predict', clock, signal, ...(job && { ledger: job.ledger }) }
+    const found = await (job ?? context).run(predictJob(forward, { config, params }, batches, settings))
     return { ...found, facts: { examples: examples.length }, on: `${examples.length} examples` }
   } finally {
     await forward.dispose()

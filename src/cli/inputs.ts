@@ -1,16 +1,19 @@
 /** What commands share: reading models and text, opening an output folder, versions. */
 
-import { access, constants, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { access, constants, mkdir, readdir, readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { basename, dirname } from 'node:path'
+import { digestOf } from '../base/digest.ts'
 import { UsageError } from '../base/errors.ts'
 import { documentsOf, type Split } from '../io/corpus.ts'
 import type { Sink } from '../io/files.ts'
 import { splitTexts } from '../io/splits.ts'
 import { folderSink, folderSource } from '../node/files.ts'
+import { tidyFolder } from '../node/together.ts'
 
 export type { Loaded } from '../models/writing.ts'
 export { openModel } from '../node/models.ts'
+export { writeTogether } from '../node/together.ts'
 
 /** The documents of text files. @throws Error naming a file that is missing, empty or no UTF-8 text. */
 export async function readTexts(files: readonly string[]): Promise<string[]> {
@@ -45,18 +48,19 @@ export async function readSplits(
 }
 
 /**
- * Checks a folder for results; it is made by {@link makeFolder}.
+ * Checks a folder for results, and tidies up what an ended process left in it; it is made by {@link makeFolder}.
  * @throws UsageError when it has files that are not of an interrupted job and `replace` is off.
  */
 export async function openOutput(
   path: string,
   options: { replace: boolean; own?: readonly string[]; resumes?: boolean },
 ): Promise<Sink> {
+  await tidyFolder(path)
   const found = await readdir(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return []
     throw new UsageError(`--out: ${path}: ${error.code === 'ENOTDIR' ? 'is a file, want a folder' : error.message}`)
   })
-  // What an ended process left half-written begins with a dot.
+  // What begins with a dot is no result.
   const others = found.filter((name) => !name.startsWith('.') && !options.own?.includes(name))
   if (others.length > 0 && !options.replace) {
     const resume = options.resumes === false ? '' : ' pass --resume to go on with an interrupted job,'
@@ -77,23 +81,22 @@ export async function makeFolder(path: string): Promise<void> {
   }
 }
 
-/**
- * Writes the files of a result together: an older result in the folder stays whole until all of the new one is on disk.
- * @throws Error naming the file that could not be written; then nothing has changed.
- */
-export async function writeTogether(path: string, write: (sink: Sink) => Promise<void>): Promise<void> {
-  const beside = join(path, '.new')
-  try {
-    await rm(beside, { recursive: true, force: true })
-    await write(folderSink(beside))
-    for (const file of await folderSource(beside).list()) {
-      await mkdir(dirname(join(path, file)), { recursive: true })
-      await rename(join(beside, file), join(path, file))
+/** A digest of what files hold, whatever they are called: a job is not gone on with on other data. */
+export async function filesDigest(files: readonly string[]): Promise<string> {
+  const digests: string[] = []
+  for (const file of files) {
+    const source = folderSource(dirname(file))
+    const size = await source.size(basename(file))
+    for (let start = 0; start < size; start += digestedBytes) {
+      digests.push(digestOf([await source.read(basename(file), start, Math.min(size, start + digestedBytes))]))
     }
-  } finally {
-    await rm(beside, { recursive: true, force: true })
+    digests.push(String(size))
   }
+  return digestOf(digests)
 }
+
+/** Bytes that are in memory at a time. */
+const digestedBytes = 2 ** 26
 
 /** Versions for reports. */
 export function versions(): Record<string, string> {

@@ -16,6 +16,14 @@ const date = option('DAY', day, 'the day that a chat template writes, e.g. 2025-
 const length = option('N', whole, 'tokens in a sequence (256, or what the model can)')
 const batch = option('N', whole, 'sequences in a batch')
 
+/** Options of commands whose work is kept in the output folder until they are done. */
+const job = {
+  force: flag('write into a folder that is not empty'),
+  checkpointEvery: option('N', whole, 'steps between checkpoints; one is written after five minutes in any case'),
+  keep: option('N', whole, 'newest checkpoints of a stage that are kept, besides the best (2)'),
+  resume: flag('go on with the job in --out, however it was ended; begin it where there is none'),
+}
+
 const lora = option(
   'SETTINGS',
   loraSettings,
@@ -30,7 +38,6 @@ export const convertOptions = {
   map: option('NAME', anyText, 'the feature map (hedgehog)'),
   compare: option('MAPS', listOf(anyText), 'maps to convert to beside it, for the report (t2r,elu)'),
   out: option('DIR', path, 'where the model and the report are written (NAME-linear)'),
-  force: flag('write into a folder that is not empty'),
   length,
   batch,
   distillSteps: option('N', integer(0), 'steps of attention distillation, in which only the maps learn (450)'),
@@ -43,8 +50,8 @@ export const convertOptions = {
   finetuneSteps: option('N', integer(0), 'steps in which all weights learn (60)'),
   finetuneLr: option('X', rate, 'learning rate of finetuning (1e-4)'),
   lora,
+  ...job,
   device,
-  resume: flag('go on from the checkpoint in --out'),
 }
 
 /** Families that `hedgehog train` makes from sizes; the table of families is not loaded for help. */
@@ -63,7 +70,6 @@ export const trainOptions = {
   length,
   vocab: option('N', whole, 'tokens in the vocabulary'),
   out: required(option('DIR', path, 'where the model and its checkpoints are written')),
-  force: flag('write into a folder that is not empty'),
   steps: option('N', whole, 'steps to train'),
   minutes: option('X', rate, 'stop after this time, whatever --steps says'),
   batch,
@@ -74,10 +80,10 @@ export const trainOptions = {
   decay: option('X', number({ from: 0 }), 'weight decay'),
   clip: option('X', rate, 'the largest norm of the gradient'),
   dropout: option('X', number({ from: 0, below: 1 }), 'the share of activations that are dropped'),
-  checkpointEvery: option('N', whole, 'steps between checkpoints'),
   evalEvery: option('N', whole, 'steps between evaluations'),
+  best: flag('end with the weights of the lowest held-out loss, not the last ones; needs --validation'),
+  ...job,
   device,
-  resume: flag('go on from the checkpoint in --out'),
 }
 
 /** Options of `hedgehog finetune`. */
@@ -91,7 +97,6 @@ export const finetuneOptions = {
   label: option('NAME', anyText, 'the column of labels (label)'),
   answers: option('WHICH', oneOf('all', 'last'), 'learn all answers of a conversation, or the last (all)'),
   out: required(option('DIR', path, 'where the model and its checkpoints are written')),
-  force: flag('write into a folder that is not empty'),
   steps: option('N', whole, 'steps to train (100)'),
   minutes: option('X', rate, 'stop after this time, whatever --steps says'),
   length,
@@ -103,10 +108,10 @@ export const finetuneOptions = {
   decay: option('X', number({ from: 0 }), 'weight decay'),
   clip: option('X', rate, 'the largest norm of the gradient'),
   dropout: option('X', number({ from: 0, below: 1 }), 'the share of activations that are dropped'),
-  checkpointEvery: option('N', whole, 'steps between checkpoints'),
   evalEvery: option('N', whole, 'steps between evaluations'),
+  best: flag('end with the weights of the lowest held-out loss, not the last ones; needs --validation'),
+  ...job,
   device,
-  resume: flag('go on from the checkpoint in --out'),
 }
 
 /** Options of `hedgehog merge`. */
@@ -155,6 +160,9 @@ export const evalOptions = {
   text: option('COLUMN', anyText, 'column of the texts (text)'),
   pair: option('COLUMN', anyText, 'column of second texts, where two are compared'),
   label: option('COLUMN', anyText, 'column of the labels (label)'),
+  out: option('DIR', path, 'where eval.json is written; an evaluation that is ended there can be gone on with'),
+  force: job.force,
+  resume: job.resume,
   device,
 }
 
@@ -174,9 +182,11 @@ export const inspectOptions = {
   out: option(
     'DIR',
     path,
-    'where inspect.json and inspect.html are written, and states of an interrupted distillation',
+    'where inspect.json and inspect.html are written; the same command goes on with what was ended there',
   ),
-  force: flag('write into a folder that is not empty'),
+  force: flag('begin anew, whatever is in --out'),
+  checkpointEvery: job.checkpointEvery,
+  keep: job.keep,
   device,
 }
 

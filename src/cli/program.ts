@@ -148,6 +148,7 @@ async function runCommand(
     columns: around.out.columns ?? 80,
     colours: hasColours(around),
     run: (job) => runJob(job, view),
+    say: (line) => view.say(line),
     write,
     part: interrupt.part,
     async lines() {

@@ -99,6 +99,27 @@ export const loraSettings: Reader<LoraOptions> = {
   },
 }
 
+/** An amount of memory in bytes: `6GB`, `512MB`, `1.5e9`. */
+export const bytes: Reader<number> = {
+  want: 'an amount like 6GB or 512MB',
+  read(text) {
+    const [, amount, unit = ''] = /^([\d.e]+)\s*([kMGT]?i?B?)$/i.exec(text) ?? []
+    const number = amount === undefined ? undefined : decimal(amount)
+    const power = ['', 'k', 'm', 'g', 't'].indexOf(unit.toLowerCase().replace(/i?b$/, ''))
+    const base = /i/i.test(unit) ? 1024 : 1000
+    return number === undefined || number <= 0 || power < 0 ? undefined : number * base ** power
+  },
+}
+
+/** One of several parts, counted from 1: `3/8`. */
+export const shardOf: Reader<{ readonly shard: number; readonly shards: number }> = {
+  want: 'I/N with I from 1 to N, e.g. 3/8',
+  read(text) {
+    const [, shard, shards] = (/^(\d+)\/(\d+)$/.exec(text) ?? []).map(Number)
+    return shard && shards && shard <= shards ? { shard, shards } : undefined
+  },
+}
+
 const loraNumbers = ['rank', 'alpha', 'dropout']
 
 function decimal(text: string): number | undefined {

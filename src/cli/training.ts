@@ -1,69 +1,57 @@
-/** What commands that train share: a run with checkpoints in the output folder that an interruption leaves resumable. */
+/** What commands that train share: a training as one stage of a job. */
 
-import { join } from 'node:path'
-import { Interrupted, UsageError } from '../base/errors.ts'
+import { UsageError } from '../base/errors.ts'
+import { formatSeconds } from '../base/format.ts'
 import type { Job } from '../base/progress.ts'
-import type { Sink } from '../io/files.ts'
-import { folderSource } from '../node/files.ts'
-import { resumeFrom, saveCheckpoint } from '../train/checkpoint.ts'
 import type { RunOptions } from '../train/pretrain.ts'
+import { runPlainStage } from '../train/stage.ts'
+import type { Trained } from '../train/train.ts'
 import type { Context } from './command.ts'
-import { clock, makeFolder, openOutput } from './inputs.ts'
-
-/** The file of a training's state in its output folder. */
-const checkpointFile = 'checkpoint.safetensors'
-const ownFiles = [checkpointFile, 'tokenizer.json', 'training.json', 'model.safetensors', 'config.json']
+import { clock } from './inputs.ts'
+import type { BegunJob, JobOptions } from './job.ts'
 
 /** Options that all commands that train have. */
-export interface TrainingOptions {
-  readonly out: string
-  readonly force: boolean
-  readonly resume: boolean
+export interface TrainingOptions extends JobOptions {
   readonly minutes?: number
   readonly checkpointEvery?: number
+  /** End with the weights of the lowest held-out loss. */
+  readonly best: boolean
+}
+
+/** @throws UsageError for options that do not go together. */
+export function checkTraining({ best, validation }: { readonly best: boolean; readonly validation?: string }): void {
+  if (best && !validation) throw new UsageError('--best: there is no held-out loss without --validation; pass it too')
 }
 
 /**
- * The folder for a training's results.
- * @throws UsageError when there is nothing to resume, or files that would be replaced.
+ * Runs a training, whose states are kept in the job's folder.
+ * @throws Interrupted saying how to go on.
  */
-export async function openTraining({ out, force, resume }: TrainingOptions): Promise<Sink> {
-  if (resume) await checkResumable(out)
-  return openOutput(out, { replace: force, own: resume ? ownFiles : [] })
-}
-
-/**
- * Runs a training with checkpoints.
- * @param fingerprint what the job was asked to do, as JSON: a checkpoint of another job is not resumed.
- * @throws Interrupted saying how to go on; Error when the checkpoint is another job's.
- */
-export async function runTraining<T>(
-  context: Context,
-  sink: Sink,
-  { out, resume, minutes, checkpointEvery = 200 }: TrainingOptions,
-  fingerprint: string,
-  start: (run: Omit<RunOptions, 'phase'>) => Job<T>,
+export function runTraining<T extends Pick<Trained, 'curve'>>(
+  { signal }: Context,
+  { run, stages }: BegunJob,
+  { minutes, checkpointEvery = 200, best }: TrainingOptions,
+  stage: string,
+  start: (run: RunOptions) => Job<T>,
 ): Promise<T> {
-  const state = resume ? await resumeFrom(folderSource(out), checkpointFile, fingerprint) : undefined
-  await makeFolder(out)
-  const job = start({
-    clock,
-    signal: context.signal,
-    ...(state && { resume: state }),
+  const host = { clock, signal, store: stages, checkpointEvery }
+  const given = {
     ...(minutes !== undefined && { maxSeconds: minutes * 60 }),
-    checkpoint: { every: checkpointEvery, save: (found) => saveCheckpoint(sink, checkpointFile, found, fingerprint) },
-  })
-  return context.run(job).catch((error: unknown) => {
-    if (!(error instanceof Interrupted)) throw error
-    const again = resume ? context.commandLine : `${context.commandLine} --resume`
-    throw new Interrupted(`${error.message}; saved in ${join(out, checkpointFile)}; go on with: ${again}`)
-  })
+    ...(best && { best: () => stages.best(stage) }),
+  }
+  return run(runPlainStage(host, { stage, phase: stage }, (part) => start({ ...part, ...given })))
 }
 
-async function checkResumable(out: string): Promise<void> {
-  const files = await folderSource(out)
-    .list()
-    .catch((): readonly string[] => [])
-  if (files.includes(checkpointFile)) return
-  throw new UsageError(`--resume: ${out} has no ${checkpointFile} to go on from; leave out --resume to begin`)
+/** What a training ended with, in a line. */
+export function trainedText(done: {
+  readonly out: string
+  readonly steps: number
+  readonly seconds: number
+  readonly validationLoss?: number | undefined
+  readonly best?: number
+}): string {
+  const { out, steps, seconds, validationLoss, best } = done
+  const held = validationLoss === undefined ? '' : `, held-out loss ${validationLoss.toFixed(4)}`
+  const chosen = best === undefined || best === steps ? '' : `; the weights are those after step ${best}, the best`
+  return `${out}: ${steps} steps in ${formatSeconds(seconds)}${held}${chosen}`
 }

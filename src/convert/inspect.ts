@@ -5,6 +5,7 @@ import { isMapPath } from '../attention/mapParams.ts'
 import { type AttentionPlan, attentionOf, isDistilled, planFor, planName, planNamed } from '../attention/plan.ts'
 import { type NDArray, type Params, sizeOf } from '../base/array.ts'
 import { Interrupted } from '../base/errors.ts'
+import type { Ledger } from '../base/ledger.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
 import { createInspection, type HeadProperties, meanProperties, teacherName } from '../evaluate/inspection.ts'
@@ -40,6 +41,8 @@ export interface InspectJob extends Omit<DistillJob, 'trainTokens' | 'validation
   /** How learned maps are distilled before they are measured; without it they are measured where they begin. */
   readonly distill?: Pick<DistillJob, 'trainTokens' | 'validationTokens' | 'distill'>
   readonly seed: number
+  /** Where the measurements of each length are noted. */
+  readonly ledger?: Ledger
 }
 
 /** The name of a converted model's own attention. */
@@ -82,7 +85,9 @@ export async function* inspect(job: InspectJob, decode: (id: number) => string):
   const heads: InspectHead[] = []
   const main = mainLength(job)
   for (const length of job.lengths) {
-    const measured = yield* measuredAt(job, length, teacher, students)
+    const noted = job.ledger?.done[`length ${length}`] as MeasuredText[] | undefined
+    const measured = noted ?? (yield* measuredAt(job, length, teacher, students))
+    if (!noted) await job.ledger?.note(`length ${length}`, measured)
     rows.push(...measured.flatMap(({ text, heads: found }) => meansOf(text, length, found)))
     if (length !== main) continue
     heads.push(...measured.flatMap(({ text, heads: found }) => found.map((one) => headOf(text, one))))

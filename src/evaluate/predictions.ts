@@ -2,6 +2,7 @@
 
 import type { Params } from '../base/array.ts'
 import { Interrupted } from '../base/errors.ts'
+import { type Ledger, noted } from '../base/ledger.ts'
 import type { Job } from '../base/progress.ts'
 import type { Forward } from '../execute/forward.ts'
 import type { Batch } from '../execute/objective.ts'
@@ -14,20 +15,33 @@ export interface Predictions {
   readonly labels: readonly number[]
 }
 
+/** Options of {@link predictJob}. */
+export interface PredictOptions {
+  readonly phase: string
+  /** Seconds on a steady clock. */
+  readonly clock: () => number
+  readonly signal?: AbortSignal
+  /** Where the predictions of each batch are noted. */
+  readonly ledger?: Ledger
+}
+
 /** Predicts batches of sequences. @throws Interrupted when `signal` aborts; TypeError for a model of another task. */
 export async function* predictJob(
   forward: Forward,
   { config, params }: { readonly config: { readonly task: Task }; readonly params: Params },
   batches: Iterable<Batch>,
-  { phase, clock, signal }: { readonly phase: string; readonly clock: () => number; readonly signal?: AbortSignal },
+  { phase, clock, signal, ledger }: PredictOptions,
 ): Job<Predictions> {
   const began = clock()
   const all = [...batches]
   const [predictions, labels]: [number[], number[]] = [[], []]
   for (const [i, batch] of all.entries()) {
     if (signal?.aborted) throw new Interrupted(`${phase}: stopped after batch ${i} of ${all.length}`)
-    const logits = await forward.classify(params, batch)
-    for (const found of config.task === 'regression' ? logits.data : largest(logits)) predictions.push(found)
+    const found = await noted(ledger, `${phase} batch ${i}`, async () => {
+      const logits = await forward.classify(params, batch)
+      return config.task === 'regression' ? [...logits.data] : largest(logits)
+    })
+    predictions.push(...found)
     for (const label of batch.labels.data) labels.push(label)
     yield { phase, step: i + 1, steps: all.length, seconds: clock() - began }
   }

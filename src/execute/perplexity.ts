@@ -2,6 +2,7 @@
 
 import type { Params } from '../base/array.ts'
 import { Interrupted } from '../base/errors.ts'
+import { type Ledger, noted } from '../base/ledger.ts'
 import { finish, type Job } from '../base/progress.ts'
 import type { Forward } from './forward.ts'
 import type { Batch } from './objective.ts'
@@ -26,6 +27,8 @@ export interface ScoreOptions {
   /** Seconds on a steady clock. */
   readonly clock: () => number
   readonly signal?: AbortSignal
+  /** Where the losses of each batch are noted. */
+  readonly ledger?: Ledger
   /** Is told the loss of each counted token, and its place in its sequence. */
   readonly see?: (loss: number, position: number) => void
 }
@@ -35,14 +38,16 @@ export async function* scoreJob(
   forward: Forward,
   params: Params,
   batches: readonly Batch[],
-  { phase, clock, signal, see }: ScoreOptions,
+  { phase, clock, signal, ledger, see }: ScoreOptions,
 ): Job<Score> {
   const began = clock()
   let total = 0
   let tokens = 0
   for (const [i, batch] of batches.entries()) {
     if (signal?.aborted) throw new Interrupted(`${phase}: stopped after batch ${i} of ${batches.length}`)
-    const losses = await forward.losses(params, await forward.hidden(params, batch), batch.labels)
+    const losses = await noted(ledger, `${phase} batch ${i}`, async () => [
+      ...(await forward.losses(params, await forward.hidden(params, batch), batch.labels)),
+    ])
     const length = batch.labels.shape.at(-1)!
     batch.labels.data.forEach((label, row) => {
       if (label < 0) return

@@ -1,6 +1,7 @@
 /** Checkpoints: named tensors that are read on demand, whatever format and however many files hold them. */
 
 import { sizeOf } from '../base/array.ts'
+import { digestOf } from '../base/digest.ts'
 import { formatBytes } from '../base/format.ts'
 import type { Source } from './files.ts'
 import { oneGguf, openGgufModel } from './ggufFolder.ts'
@@ -37,6 +38,26 @@ export async function openCheckpoint(source: Source): Promise<Checkpoint> {
 export async function weightFiles(source: Source): Promise<readonly string[]> {
   const { path, shards } = await findWeights(source)
   return [path, ...new Set(shards?.values())]
+}
+
+/** Pieces of a weight file that enter its digest, and the bytes of each: training changes values everywhere. */
+const sampled = { pieces: 64, bytes: 4096 }
+
+/**
+ * A digest of a checkpoint that is quick whatever its size: of the sizes of its files, their beginnings, where formats
+ * say what is in them, and evenly spread pieces. @throws Error as {@link openCheckpoint} does.
+ */
+export async function checkpointDigest(source: Source): Promise<string> {
+  const parts: string[] = []
+  for (const file of await weightFiles(source)) {
+    const size = await source.size(file)
+    parts.push(file, String(size))
+    for (let piece = 0; piece <= sampled.pieces; piece++) {
+      const start = Math.floor((size * piece) / (sampled.pieces + 1))
+      parts.push(digestOf([await source.read(file, start, Math.min(size, start + sampled.bytes))]))
+    }
+  }
+  return digestOf(parts)
 }
 
 /** Where weights are: in one file, or in the shards of an index, by tensor. */

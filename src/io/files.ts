@@ -35,3 +35,9 @@ export interface Sink {
   /** Writes the concatenation of `parts` beside the target, syncs, and renames it into place. */
   write(path: string, parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void>
 }
+
+/** A folder that a job keeps files in: read, written and removed. */
+export interface Store extends Source, Sink {
+  /** Removes a file; one that is not there is no error. */
+  remove(path: string): Promise<void>
+}

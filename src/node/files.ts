@@ -2,7 +2,7 @@
 
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import type { Sink, Source } from '../io/files.ts'
+import type { Sink, Source, Store } from '../io/files.ts'
 
 /**
  * The files of a folder, read on demand; nothing is opened until it is read.
@@ -45,7 +45,7 @@ export function folderSink(path: string): Sink {
     name: path,
     async write(file, parts) {
       const target = inside(root, path, file)
-      const temporary = join(dirname(target), `.${basename(target)}.${process.pid}.tmp`)
+      const temporary = join(dirname(target), temporaryOf(basename(target)))
       try {
         await mkdir(dirname(target), { recursive: true })
         await writeSynced(temporary, parts)
@@ -56,6 +56,47 @@ export function folderSink(path: string): Sink {
         throw new Error(`${join(path, file)}: not written: ${reason(error)}`, { cause: error })
       }
     },
+  }
+}
+
+/** A folder that is read, written and cleared; see {@link folderSource} and {@link folderSink}. */
+export function folderStore(path: string): Store {
+  const root = resolve(path)
+  return {
+    ...folderSource(path),
+    ...folderSink(path),
+    async remove(file) {
+      const full = inside(root, path, file)
+      await rm(full, { force: true })
+      await syncFolder(dirname(full))
+    },
+  }
+}
+
+/** What a file is called until it is whole. */
+const temporaryOf = (file: string) => `.${file}.${process.pid}.tmp`
+
+/**
+ * Removes the files that were being written in a folder, and in those inside of it, when their process was killed.
+ * Those of a process that still runs stay.
+ */
+export async function removeTemporaries(path: string): Promise<void> {
+  const entries = await readdir(path, { recursive: true, withFileTypes: true }).catch(() => [])
+  for (const entry of entries) {
+    const pid = /^\..+\.(\d+)\.tmp$/.exec(entry.name)?.[1]
+    if (entry.isFile() && pid !== undefined && !isRunning(Number(pid))) {
+      await rm(join(entry.parentPath, entry.name), { force: true })
+    }
+  }
+}
+
+function isRunning(pid: number): boolean {
+  // What this process began, it ended or removed before it looks for what is left.
+  if (pid === process.pid) return false
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return code(error) === 'EPERM'
   }
 }
 
@@ -110,7 +151,7 @@ async function writeSynced(file: string, parts: Iterable<Uint8Array> | AsyncIter
 }
 
 /** Makes the rename itself durable; file systems and platforms that cannot sync a folder are left as they are. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r').catch(() => undefined)
   await handle?.sync().catch(() => {})
   await handle?.close()

@@ -2,7 +2,7 @@
 
 export * from '../index.ts'
 export { type DeviceOptions, deviceNames, openDevice } from './device.ts'
-export { folderSink, folderSource } from './files.ts'
+export { folderSink, folderSource, folderStore } from './files.ts'
 export { freeMemory } from './freeMemory.ts'
 export { type HubOptions, hubFolder } from './hub.ts'
 export { type HubId, parseHubId } from './hubId.ts'

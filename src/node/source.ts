@@ -8,6 +8,7 @@ import { ggufFolder, modelFolder } from '../io/ggufFolder.ts'
 import { folderSource } from './files.ts'
 import type { HubOptions } from './hub.ts'
 import { parseHubId } from './hubId.ts'
+import { isHalfWritten, tidyFolder } from './together.ts'
 
 /**
  * The model folder that a name means: a folder as it is, a GGUF file as what it stands for, and `hub:owner/name`, or
@@ -22,7 +23,11 @@ export async function* openSource(name: string, options: HubOptions = {}): Job<S
   if (!id && name.startsWith('hub:')) {
     throw new Error(`${name}: want hub:owner/name, hub:owner/name@revision or hub:owner/name/file.gguf`)
   }
-  if (!id) return modelFolder(folderSource(name))
+  if (!id) {
+    // A process that ended while it replaced a model's files has left old and new ones.
+    if (await isHalfWritten(name)) await tidyFolder(name)
+    return modelFolder(folderSource(name))
+  }
   // Most runs need no Hub: its library is loaded when one does.
   const { hubFolder } = await import('./hub.ts')
   try {

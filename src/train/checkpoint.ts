@@ -1,6 +1,7 @@
 /** Checkpoints of a training run: one safetensors file, replaced as a whole, that a run goes on from bit for bit. */
 
 import type { FloatArray, Params } from '../base/array.ts'
+import { digestOf } from '../base/digest.ts'
 import type { Sink, Source } from '../io/files.ts'
 import { openSafetensors, writeSafetensors } from '../io/safetensors.ts'
 import { below, prefixed } from '../nn/params.ts'
@@ -18,17 +19,29 @@ export async function saveCheckpoint(sink: Sink, path: string, state: TrainState
   const { params, slots, ...rest } = state
   const arrays: Record<string, FloatArray> = prefixed('params/', params)
   for (const [slot, found] of Object.entries(slots)) Object.assign(arrays, prefixed(`slots/${slot}/`, found))
-  const metadata = { fingerprint, state: JSON.stringify(rest) }
+  const text = JSON.stringify(rest)
+  const metadata = { fingerprint, state: text, digest: digestOfState(fingerprint, text, arrays) }
   await writeSafetensors(sink, path, arrays, { dtype: 'float32', metadata })
 }
 
-/** Reads a checkpoint. @throws Error naming the file when it is missing or broken. */
+/** What a checkpoint holds, in short: a file whose bytes changed on the disk is not gone on from. */
+function digestOfState(fingerprint: string, state: string, arrays: Params): string {
+  const named = Object.keys(arrays).sort()
+  return digestOf([fingerprint, state, ...named.flatMap((name) => [name, arrays[name]!.data])])
+}
+
+/** Reads a checkpoint. @throws Error naming the file when it is missing, broken, or not what was written. */
 export async function loadCheckpoint(source: Source, path: string): Promise<Checkpoint> {
   const file = await openSafetensors(source, path)
-  const { fingerprint, state } = file.metadata
-  if (!state || !fingerprint) throw new Error(`${source.name}: ${path}: is no checkpoint of a training run`)
+  const { fingerprint, state, digest } = file.metadata
+  if (!state || !fingerprint || !digest) {
+    throw new Error(`${source.name}: ${path}: is no checkpoint of a training run`)
+  }
   const arrays: Record<string, FloatArray> = {}
   for (const name of file.names) arrays[name] = await file.tensor(name)
+  if (digestOfState(fingerprint, state, arrays) !== digest) {
+    throw new Error(`${source.name}: ${path}: is damaged: it does not hold what was written; start anew`)
+  }
   const slots: Record<string, Params> = {}
   for (const name of Object.keys(below('slots/', arrays))) {
     const slot = name.slice(0, name.indexOf('/'))

@@ -52,7 +52,7 @@ export const validatedTokens = 50_000
 /** How the job is run, as in {@link TrainOptions}. */
 export type RunOptions = Pick<
   TrainOptions,
-  'phase' | 'clock' | 'signal' | 'checkpoint' | 'resume' | 'maxSeconds' | 'trains' | 'consume'
+  'phase' | 'clock' | 'signal' | 'checkpoint' | 'resume' | 'maxSeconds' | 'best' | 'trains' | 'consume'
 >
 
 /** What a model learns from batches of any kind that its task has a loss for. */
@@ -110,14 +110,4 @@ export function stepOptions(recipe: Recipe) {
     scheduleOptions,
     optimizer: adamw(recipe.adamw),
   }
-}
-
-/** What makes two runs the same run, as text: a checkpoint of one is not resumed by another. */
-export function fingerprintOf({
-  model,
-  recipe,
-  trainTokens,
-}: Pick<TextTask, 'model' | 'recipe' | 'trainTokens'>): string {
-  const { json: _, ...config } = model.config
-  return JSON.stringify({ config, recipe, tokens: trainTokens.length })
 }

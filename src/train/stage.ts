@@ -33,12 +33,16 @@ export interface StageHost {
   readonly clock: () => number
   readonly signal?: AbortSignal
   readonly store?: StageStore
+  /** Steps between the states that a stage stores. Default 50. */
+  readonly checkpointEvery?: number
 }
 
 /** The part of a training's options that its host sets. */
 export type StageRun = Pick<TrainOptions, 'phase' | 'clock' | 'signal' | 'resume' | 'checkpoint'>
 
-const checkpointEvery = 50
+const usualEvery = 50
+/** Seconds after which a stage stores its state, however few steps it has done. */
+const checkpointSeconds = 300
 
 /**
  * Runs a training as a stage; a stage that was finished before ends at once with what it had.
@@ -46,21 +50,34 @@ const checkpointEvery = 50
  * @param phase what is done, for progress: `distill`, `finetune`
  */
 export async function* runStage(
-  { clock, signal, store }: StageHost,
+  host: StageHost,
   name: string,
   phase: string,
   start: (run: StageRun) => Job<Trained>,
 ): Job<Trained> {
-  const stage = `${name}.${phase}`
+  const trained = yield* runPlainStage(host, { stage: `${name}.${phase}`, phase: `${phase} ${name}` }, start)
+  return { ...trained, params: copied(trained.params) }
+}
+
+/**
+ * The same for a job of any result.
+ * @param names the stage's in the store, and the phase's in progress
+ */
+export async function* runPlainStage<T>(
+  { clock, signal, store, checkpointEvery: every = store?.every ?? usualEvery }: StageHost,
+  { stage, phase }: { readonly stage: string; readonly phase: string },
+  start: (run: StageRun) => Job<T>,
+): Job<T> {
   const resume = await store?.resume(stage)
-  const trained = yield* start({
-    phase: `${phase} ${name}`,
+  return yield* start({
+    phase,
     clock,
     ...(signal && { signal }),
     ...(resume && { resume }),
-    ...(store && { checkpoint: { every: store.every ?? checkpointEvery, save: (state) => store.save(stage, state) } }),
+    ...(store && {
+      checkpoint: { every, seconds: checkpointSeconds, save: (state: TrainState) => store.save(stage, state) },
+    }),
   })
-  return { ...trained, params: copied(trained.params) }
 }
 
 function owned(params: Params): Params {

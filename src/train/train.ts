@@ -47,6 +47,15 @@ export interface Validation {
   readonly enough?: number
 }
 
+/** When the state of a run is stored: every so often, at a new lowest held-out loss, at the end and before an interruption. */
+export interface Checkpointing {
+  /** Steps between states. */
+  readonly every: number
+  /** Seconds after which a state is stored whatever `every` says. Default: no matter how long. */
+  readonly seconds?: number
+  readonly save: (state: TrainState) => Promise<void>
+}
+
 /** Options of {@link train}. */
 export interface TrainOptions {
   /** The phase in progress records, e.g. `finetune`. */
@@ -73,8 +82,10 @@ export interface TrainOptions {
   readonly seed?: number
   /** Held-out loss, measured every so many steps and after the last. */
   readonly validate?: Validation
-  /** Called every so many steps, after the last, and before an interruption. */
-  readonly checkpoint?: { readonly every: number; readonly save: (state: TrainState) => Promise<void> }
+  /** States that are stored while it runs. */
+  readonly checkpoint?: Checkpointing
+  /** Asked at the end for the state with the lowest held-out loss, whose parameters the run then ends with. */
+  readonly best?: () => Promise<TrainState | undefined>
   /** Goes on from here; bit for bit as if never interrupted, on a CPU. */
   readonly resume?: TrainState
   readonly signal?: AbortSignal
@@ -91,6 +102,8 @@ export interface Trained {
   readonly curve: readonly CurvePoint[]
   readonly seconds: number
   readonly step: number
+  /** The step that the parameters are of, where it was chosen. */
+  readonly best?: number
 }
 
 /**
@@ -107,6 +120,10 @@ export async function* train(objective: Objective, initial: Params, options: Tra
   let scheduleState = resume?.schedule ?? scheduleStart
   let tokens = resume?.tokens ?? 0
   let step = resume?.step ?? 0
+  let lowest = Math.min(...curve.map(({ validationLoss = Number.POSITIVE_INFINITY }) => validationLoss))
+  let savedAt = clock()
+  const isDue = ({ every, seconds = Number.POSITIVE_INFINITY }: Checkpointing) =>
+    step % every === 0 || clock() - savedAt >= seconds
   if (resume) batches.restore(resume.data)
   const state = (): TrainState => ({
     step,
@@ -132,13 +149,19 @@ export async function* train(objective: Objective, initial: Params, options: Tra
     tokens += found.tokens
     let last = step === steps || clock() - began >= (options.maxSeconds ?? Number.POSITIVE_INFINITY)
     let validationLoss: number | undefined
+    let isBest = false
     if (validate && (step % validate.every === 0 || last)) {
       validationLoss = await named(step, () => heldOutLoss(validate.loss))
       scheduleState = schedule.observe(scheduleState, validationLoss, options.scheduleOptions)
       last ||= enough(validationLoss)
+      isBest = validationLoss < lowest
+      lowest = Math.min(lowest, validationLoss)
     }
     curve.push({ step, loss: found.loss, ...(validationLoss !== undefined && { validationLoss }) })
-    if (checkpoint && (step % checkpoint.every === 0 || last)) await checkpoint.save(state())
+    if (checkpoint && (last || isBest || isDue(checkpoint))) {
+      await checkpoint.save(state())
+      savedAt = clock()
+    }
     yield {
       phase,
       step,
@@ -154,7 +177,9 @@ export async function* train(objective: Objective, initial: Params, options: Tra
     }
     if (last) break
   }
-  return { params, curve, seconds: clock() - began, step }
+  const best = await options.best?.()
+  for (const [path, { data }] of Object.entries(best?.params ?? {})) params[path]!.data.set(data)
+  return { params, curve, seconds: clock() - began, step, ...(best && { best: best.step }) }
 
   async function oneStep(learningRate: number): Promise<{ loss: number; norm: number; tokens: number }> {
     const parts: Batch[] = []

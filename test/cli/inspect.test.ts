@@ -98,7 +98,7 @@ test('Ctrl-C writes no result; distilled maps are kept, and the printed command 
   const argv = inspecting('--maps', 'hedgehog,t2r-hh', '--out', at('kept'), '--json')
   const stopped = await hedgehog(argv, ({ phase }, interrupt) => phase === 'distill t2r-hh' && interrupt())
   assert.equal(stopped.code, 130)
-  assert.match(stopped.err, /distilled maps are saved in .*kept\/work; go on with: hedgehog inspect /)
+  assert.match(stopped.err, /saved in .*kept\/work; go on with: hedgehog inspect /)
   assert.ok((await files(at('kept'))).every((name) => name.startsWith('work')))
   const phases: (string | undefined)[] = []
   const { code, last, err } = await hedgehog(argv, ({ phase }) => phases.push(phase))

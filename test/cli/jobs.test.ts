@@ -92,11 +92,7 @@ after(() => rm(folder, { recursive: true, force: true }))
 
 test('train, eval, convert and generate work one after the other, and leave nothing but results', async () => {
   const result = ['config.json', 'model.safetensors', 'tokenizer.json']
-  assert.deepEqual(Object.keys(await contents(at('model'))).sort(), [
-    'checkpoint.safetensors',
-    ...result,
-    'training.json',
-  ])
+  assert.deepEqual(Object.keys(await contents(at('model'))).sort(), [...result, 'training.json'])
   const training = JSON.parse(await readFile(at('model/training.json'), 'utf8'))
   assert.deepEqual([training.steps, training.curve.length], [6, 6])
   assert.ok(Number.isFinite(training.validationLoss))
@@ -150,13 +146,14 @@ describe('wrong usage ends with 2 and one line', () => {
     ['a folder with files: convert', () => convertInto('bare'), /--out: .*bare is not empty \(notes\.txt\)/],
     ['a file in place of the folder', () => convertInto('text.txt'), /--out: .*text\.txt: is a file, want a folder/],
     ['the model itself as the folder', () => convertInto('model', '--force'), /is the model that is converted/],
+    ['nothing of a job to resume: train', () => trainInto('bare', '--resume'), /--out: .*bare is not empty \(notes/],
+    ['nothing of a job to resume: convert', () => convertInto('bare', '--resume'), /--out: .*bare is not empty/],
+    ['the best without what it is chosen by', () => trainInto('no', '--best'), /--best: .*pass it too/],
     [
-      'nothing to resume: train',
-      () => trainInto('no', '--resume'),
-      /--resume: .*no has no checkpoint\.safetensors to go on/,
+      'an evaluation to resume nowhere',
+      () => ['eval', at('model'), '--data', at('text.txt'), '--resume'],
+      /wants --out/,
     ],
-    ['nothing to resume: convert', () => convertInto('no', '--resume'), /--resume: .*no has no interrupted conversion/],
-    ['nothing to resume in a result', () => convertInto('bare', '--resume'), /--resume: .*bare has no interrupted/],
   ]
   before(async () => {
     await mkdir(at('bare'))
@@ -311,7 +308,7 @@ describe('Ctrl-C', () => {
     assert.equal(code, 130, err)
     assert.match(err, /stopping after this step/)
     assert.match(err, /hedgehog: train: stopped after step [1-5] of 6; saved in .*; go on with: hedgehog train /)
-    assert.deepEqual(Object.keys(await contents(at('stopped'))), ['checkpoint.safetensors'])
+    assert.ok(Object.keys(await contents(at('stopped'))).every((name) => name.startsWith('work/')))
     await succeeds(printedCommand(err))
     assert.equal(await weights(at('stopped')), await weights(at('whole')))
     const curve = async (out: string) => JSON.parse(await readFile(at(out, 'training.json'), 'utf8')).curve
@@ -340,12 +337,12 @@ describe('Ctrl-C', () => {
 
   test('in a training with --force keeps the old model with its tokenizer', async () => {
     await cp(at('model'), at('kept'), { recursive: true })
-    const { 'checkpoint.safetensors': _, ...old } = await contents(at('kept'))
+    const old = await contents(at('kept'))
     const argv = trainInto('kept', '--force', '--vocab', '265', '--json')
     const { code, err } = await hedgehog(argv, ({ step }, interrupt) => step === 2 && interrupt())
     assert.equal(code, 130)
-    const { 'checkpoint.safetensors': __, ...rest } = await contents(at('kept'))
-    assert.deepEqual(rest, old)
+    const rest = Object.entries(await contents(at('kept'))).filter(([name]) => !name.startsWith('work/'))
+    assert.deepEqual(Object.fromEntries(rest), old)
     await fails([...argv, '--resume', '--steps', '9'], 1, /recipe\.steps was 6, now 9/)
     await succeeds(printedCommand(err))
     assert.equal((await loadModel(folderSource(at('kept')))).config.vocab, 265)
@@ -379,10 +376,25 @@ describe('a full disk', () => {
     await mkdir(at(out))
     for (const name of ['config.json', 'model.safetensors']) await writeFile(at(out, name), `old ${name}`)
     const old = await contents(at(out))
-    const wide = ['--width', '48', '--checkpoint-every', '2']
-    await fails(trainInto(out, '--force', '--quiet', ...wide), 1, /checkpoint\.safetensors: not written: disk full/)
-    assert.deepEqual(await contents(at(out)), old)
+    // Each of its states is the larger part of the disk.
+    const wide = ['--quiet', '--width', '24', '--checkpoint-every', '2']
+    const { code, err } = await hedgehog(trainInto(out, '--force', ...wide))
+    assert.match(
+      err,
+      /safetensors: not written: disk full; the last good state is .*step-000002\.safetensors, after step 2 of train; /,
+    )
+    assert.equal(code, 1)
+    const own = Object.entries(await contents(at(out))).filter(([name]) => !name.startsWith('work/'))
+    assert.deepEqual(Object.fromEntries(own), old)
+    execFileSync('mount', ['-o', 'remount,size=2m', disk()])
+    await succeeds(printedCommand(err))
+    await succeeds(trainInto('roomy', ...wide))
+    assert.equal(await weights(at(out)), await weights(at('roomy')))
 
+    execFileSync('mount', ['-o', 'remount,size=220k', disk()])
+    await rm(at(out), { recursive: true })
+    await mkdir(at(out))
+    for (const name of ['config.json', 'model.safetensors']) await writeFile(at(out, name), `old ${name}`)
     const argv = convertInto(out, '--force', '--quiet', '--compare', 'elu', '--finetune-steps', '0')
     await writeFile(join(disk(), 'ballast'), new Uint8Array(160_000))
     await fails(argv, 1, /\.new\/[a-z.]+: not written: disk full/)

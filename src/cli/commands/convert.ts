@@ -1,33 +1,30 @@
 /** `hedgehog convert`: from a checkpoint folder and text to a linear-attention model and a report. */
 
-import { rm } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { planName, planNamed } from '../../attention/plan.ts'
-import { Interrupted, UsageError } from '../../base/errors.ts'
+import { UsageError } from '../../base/errors.ts'
 import { type ConvertJob, checkJob, convert } from '../../convert/convert.ts'
 import { conversionFingerprint, conversionRecipes } from '../../convert/recipes.ts'
 import { reportOf } from '../../convert/report.ts'
+import { identityOf } from '../../generate/fingerprint.ts'
 import { encodeDocuments } from '../../io/batches.ts'
 import type { Sink } from '../../io/files.ts'
 import type { Tokenizer } from '../../io/tokenizer.ts'
-import { readJson, saveModel, writeJson } from '../../models/folder.ts'
+import { saveModel, writeJson } from '../../models/folder.ts'
 import type { Model } from '../../models/model.ts'
 import { openDevice } from '../../node/device.ts'
-import { folderSource } from '../../node/files.ts'
 import { reportHtml } from '../../report/html.ts'
 import { reportText } from '../../report/terminal.ts'
 import type { Report } from '../../report/types.ts'
-import { checkFingerprint, resumeFrom, saveCheckpoint } from '../../train/checkpoint.ts'
-import type { StageStore } from '../../train/stage.ts'
-import type { Context, Run } from '../command.ts'
-import { clock, makeFolder, openModel, openOutput, readSplits, versions, writeTogether } from '../inputs.ts'
+import type { Context, Outcome, Run } from '../command.ts'
+import { clock, filesDigest, openModel, readSplits, versions } from '../inputs.ts'
+import { openJob } from '../job.ts'
 import type { Values } from '../options.ts'
 import type { convertOptions } from '../optionTables.ts'
 
 type Options = Values<typeof convertOptions>
 
-const workFolder = 'work'
-const jobFile = `${workFolder}/job.json`
+const resultFile = 'report.json'
 /** Test tokens that perplexities are measured on at most: enough to tell maps apart, in seconds. */
 const testTokens = 65_536
 
@@ -37,17 +34,16 @@ export const run: Run<typeof convertOptions, 'model'> = async (context, { model:
   if (resolve(out) === resolve(path)) {
     throw new UsageError(`--out: ${out} is the model that is converted; choose another folder`)
   }
-  if (options.resume) await checkResumable(out)
-  const sink = await openOutput(out, { replace: options.force, own: options.resume ? [workFolder] : [] })
+  const folder = await openJob(context, { ...options, out }, resultFile)
   const { model: teacher, tokenizer } = await openModel(path, context)
-  const job = await jobOf(context, options, teacher, tokenizer)
-  checkJob(job)
-  const store = await openStore(sink, out, conversionFingerprint(job), options.resume)
-  const conversion = await context.run(convert({ ...job, store })).catch((error: unknown) => {
-    if (!(error instanceof Interrupted)) throw error
-    const again = options.resume ? context.commandLine : `${context.commandLine} --resume`
-    throw new Interrupted(`${error.message}; saved in ${join(out, workFolder)}; go on with: ${again}`)
-  })
+  const described = await jobOf(context, options, teacher, tokenizer)
+  checkJob(described)
+  const settings = await settingsOf(described, options, tokenizer)
+  const begun = await folder.begin(settings)
+  if (begun.finished) return outcomeOf(begun.finished as unknown as Report, out, context)
+  const { checkpointEvery } = options
+  const job = { ...described, store: begun.stages, ...(checkpointEvery !== undefined && { checkpointEvery }) }
+  const conversion = await begun.run(convert(job))
   const facts = {
     name: basename(resolve(path)),
     command: context.commandLine,
@@ -56,14 +52,17 @@ export const run: Run<typeof convertOptions, 'model'> = async (context, { model:
     peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
   }
   const report = await reportOf(job, conversion, facts, (id) => tokenizer.decode([id]))
-  await writeTogether(out, async (result) => {
+  await begun.finish(async (result) => {
     await saveModel(result, conversion.model, { tokenizer: tokenizer.json })
-    await writeReport(result, report)
+    await writeReport(result, report, settings)
   })
-  await rm(join(out, workFolder), { recursive: true, force: true })
+  return outcomeOf(report, out, context)
+}
+
+function outcomeOf(report: Report, out: string, { columns }: Context): Outcome {
   return {
-    value: { out, ...report, maps: undefined, weightCurves: undefined },
-    text: summary(report, out, context.columns),
+    value: { out, ...report, settings: undefined, maps: undefined, weightCurves: undefined },
+    text: summary(report, out, columns),
   }
 }
 
@@ -98,34 +97,18 @@ function namedMap(option: string, name: string) {
   }
 }
 
-async function checkResumable(out: string): Promise<void> {
-  const files = await folderSource(out)
-    .list()
-    .catch((): readonly string[] => [])
-  if (files.includes(jobFile)) return
-  throw new UsageError(`--resume: ${out} has no interrupted conversion; leave out --resume to begin`)
+/** What makes two conversions the same job. */
+async function settingsOf(job: ConvertJob, options: Options, tokenizer: Tokenizer): Promise<object> {
+  const { teacher, map, compare, distill, finetune, lora, seed } = job
+  const { json: _, ...config } = teacher.config
+  const { weights, tokenizer: tokens } = await identityOf(teacher, tokenizer)
+  const { data, validation, test } = options
+  const files = await filesDigest([...data, ...(validation ? [validation] : []), ...(test ? [test] : [])])
+  return { config, weights, tokenizer: tokens, map, compare, distill, finetune, lora, data: files, seed }
 }
 
-/** Stages in the work folder; a stage is resumed only by a job with the same settings. */
-async function openStore(sink: Sink, out: string, fingerprint: string, resume: boolean): Promise<StageStore> {
-  const file = (stage: string) => `${workFolder}/${stage}.safetensors`
-  if (resume)
-    checkFingerprint(out, jobFile, String((await readJson(folderSource(out), jobFile)).fingerprint), fingerprint)
-  else await rm(join(out, workFolder), { recursive: true, force: true })
-  await makeFolder(out)
-  await writeJson(sink, jobFile, { fingerprint })
-  return {
-    save: (stage, state) => saveCheckpoint(sink, file(stage), state, fingerprint),
-    async resume(stage) {
-      const source = folderSource(out)
-      if (!(await source.list()).includes(file(stage))) return undefined
-      return resumeFrom(source, file(stage), fingerprint)
-    },
-  }
-}
-
-async function writeReport(sink: Sink, report: Report): Promise<void> {
-  await writeJson(sink, 'report.json', report)
+async function writeReport(sink: Sink, report: Report, settings: object): Promise<void> {
+  await writeJson(sink, resultFile, { ...report, settings })
   await sink.write('report.html', [new TextEncoder().encode(reportHtml(report))])
 }
 

@@ -6,17 +6,40 @@ import { checkMetrics } from '../../evaluate/taskMetrics.ts'
 import { createForward } from '../../execute/forward.ts'
 import { scoreJob } from '../../execute/perplexity.ts'
 import { encodeDocuments, heldOut } from '../../io/batches.ts'
+import { checkpointDigest } from '../../io/checkpoint.ts'
+import type { Source } from '../../io/files.ts'
 import { type Measured, type MetricName, metrics } from '../../metrics/metrics.ts'
-import { loadConfig } from '../../models/folder.ts'
+import { loadConfig, writeJson } from '../../models/folder.ts'
 import { openDevice } from '../../node/device.ts'
 import { openSource } from '../../node/source.ts'
 import type { Context, Outcome, Run } from '../command.ts'
 import { type EvalOptions, evaluations, lengthFor } from '../evaluations.ts'
-import { clock, openModel, readTexts } from '../inputs.ts'
+import { clock, filesDigest, openModel, readTexts } from '../inputs.ts'
+import { type BegunJob, openJob } from '../job.ts'
 import type { evalOptions } from '../optionTables.ts'
 
+const resultFile = 'eval.json'
+
 export const run: Run<typeof evalOptions, 'model'> = async (context, { model: path }, options) => {
-  if (options.metric) return measure(context, path, options.metric, options)
+  const { out, force, resume, ...asked } = options
+  if (!out && (force || resume)) throw new UsageError(`--${resume ? 'resume' : 'force'}: wants --out too`)
+  const folder = out && (await openJob(context, { out, force, resume }, resultFile))
+  const source = await context.run(openSource(path))
+  const settings = folder && { ...asked, model: await checkpointDigest(source), data: await filesDigest(options.data) }
+  const job = folder && settings ? await folder.begin(settings) : undefined
+  if (job?.finished) return job.finished.outcome as Outcome
+  const outcome = await (options.metric ? measure : perplexity)(context, source, path, options, job)
+  await job?.finish((sink) => writeJson(sink, resultFile, { outcome, settings }))
+  return outcome
+}
+
+async function perplexity(
+  context: Context,
+  _source: Source,
+  path: string,
+  options: EvalOptions,
+  job: BegunJob | undefined,
+): Promise<Outcome> {
   const { model, tokenizer } = await openModel(path, context)
   const { batch = 8, maxTokens } = options
   const length = lengthFor(model.config, options, 256)
@@ -25,23 +48,26 @@ export const run: Run<typeof evalOptions, 'model'> = async (context, { model: pa
   const forward = createForward(device, model.config)
   const blocks = [...heldOut(tokens, { length, batch })]
   const { signal } = context
-  const score = await context.run(scoreJob(forward, model.params, blocks, { phase: 'score', clock, signal }))
+  const settings = { phase: 'score', clock, signal, ...(job && { ledger: job.ledger }) }
+  const score = await (job ?? context).run(scoreJob(forward, model.params, blocks, settings))
   await forward.dispose()
-  const { perplexity, loss } = score
   return {
     value: { model: path, ...score },
-    text: `perplexity ${perplexity.toFixed(2)} (loss ${loss.toFixed(4)} nats) on ${score.tokens} tokens, ${length} at a time`,
+    text:
+      `perplexity ${score.perplexity.toFixed(2)} (loss ${score.loss.toFixed(4)} nats) on ${score.tokens} tokens, ` +
+      `${length} at a time`,
   }
 }
 
 /** Measures the metrics, which must all need the same. */
 async function measure(
   context: Context,
+  folder: Source,
   path: string,
-  names: readonly MetricName[],
   options: EvalOptions,
+  job: BegunJob | undefined,
 ): Promise<Outcome> {
-  const folder = await context.run(openSource(path))
+  const names: readonly MetricName[] = options.metric ?? []
   const config = await loadConfig(folder)
   asUsage(() => checkMetrics(names, config.task, '--metric'))
   const { needs } = metrics[names[0]!]
@@ -51,7 +77,11 @@ async function measure(
       `--metric: ${names[0]} needs ${needs}, ${other} needs ${metrics[other].needs}; measure them one after the other`,
     )
   }
-  const { input, facts, on } = await evaluations[needs](context, { name: path, folder, config }, options)
+  const { input, facts, on } = await evaluations[needs](
+    context,
+    { name: path, folder, config, ...(job && { job }) },
+    options,
+  )
   const found = names.map((name) => [name, metrics[name].measure(input as never)] as const)
   return {
     value: { model: path, ...facts, metrics: Object.fromEntries(found) },

@@ -4,8 +4,14 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { planName, planNamed } from '../../attention/plan.ts'
-import { Interrupted, UsageError } from '../../base/errors.ts'
-import { type Experiment, type Resources, runExperiment, settingsOf } from '../../experiments/experiment.ts'
+import { UsageError } from '../../base/errors.ts'
+import {
+  type Experiment,
+  type Resources,
+  type Ledger as RowLedger,
+  runExperiment,
+  settingsOf,
+} from '../../experiments/experiment.ts'
 import { experimentNamed } from '../../experiments/table.ts'
 import { writeJson } from '../../models/folder.ts'
 import { openDevice } from '../../node/device.ts'
@@ -13,14 +19,17 @@ import { folderSource } from '../../node/files.ts'
 import { readGrey, readPicture } from '../../node/images.ts'
 import { openSource } from '../../node/source.ts'
 import { experimentHtml, experimentText } from '../../report/experiment.ts'
+import type { ResultRow } from '../../report/experimentTypes.ts'
 import type { Context, Run } from '../command.ts'
-import { openExperimentStore } from '../experimentStore.ts'
-import { clock, versions, writeTogether } from '../inputs.ts'
+import { clock, versions } from '../inputs.ts'
+import { openJob } from '../job.ts'
 import type { Values } from '../options.ts'
 import type { experimentRunOptions } from '../optionTables.ts'
 import { packagedCorpus } from '../packaged.ts'
 
 type Options = Values<typeof experimentRunOptions>
+
+const resultFile = 'result.json'
 
 export const run: Run<typeof experimentRunOptions, 'name'> = async (context, { name }, options) => {
   const experiment = usage(() => experimentNamed(name))
@@ -30,26 +39,27 @@ export const run: Run<typeof experimentRunOptions, 'name'> = async (context, { n
   const out = options.out ?? join('runs', 'experiments', quick ? `${name}-quick` : name)
   const { seed } = context
   const { data, model } = options
-  const fingerprint = JSON.stringify({ name, settings, seed, quick, data, model })
+  // Which attentions are compared is left out: finished rows serve another choice.
+  const again = context.commandLine.replace(/ --force(?= |$)/, '')
+  const folder = await openJob(context, { out, force: true, resume: !force, again }, resultFile)
   const setup = {
     device: await openDevice(options.device, options.threads === undefined ? {} : { threads: options.threads }),
     ...{ quick, settings, attentions, seed, clock },
     signal: context.signal,
     resources: await resourcesOf(options, context),
   }
-  const store = await openExperimentStore(out, fingerprint, force)
-  const job = runExperiment(name, experiment, { ...setup, store: store.stages }, store.ledger)
-  const result = await context.run(job).catch((error: unknown) => {
-    if (!(error instanceof Interrupted)) throw error
-    throw new Interrupted(`${error.message}; saved in ${join(out, 'work')}; go on with: ${context.commandLine}`)
-  })
+  const job = await folder.begin({ name, settings, seed, quick, data, model })
+  const rows: RowLedger = {
+    done: job.ledger.done as Readonly<Record<string, ResultRow>>,
+    note: (row) => job.ledger.note(row.name, row),
+  }
+  const result = await job.run(runExperiment(name, experiment, { ...setup, store: job.stages }, rows))
   const { commandLine: command } = context
   const facts = { command, date: new Date().toISOString().slice(0, 10), machine: machine(), versions: versions() }
-  await writeTogether(out, async (sink) => {
-    await writeJson(sink, 'result.json', { ...facts, ...result })
+  await job.finish(async (sink) => {
+    await writeJson(sink, resultFile, { ...facts, ...result })
     await sink.write('result.html', [new TextEncoder().encode(experimentHtml(result, command))])
   })
-  await store.finish()
   const text = `${experimentText(result, context.columns)}\n${join(out, 'result.html')} shows it as a page`
   return { value: { out, ...facts, ...result }, text }
 }

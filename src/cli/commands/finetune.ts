@@ -2,7 +2,7 @@
 
 import { resolve } from 'node:path'
 import { UsageError } from '../../base/errors.ts'
-import { formatSeconds } from '../../base/format.ts'
+import { identityOf } from '../../generate/fingerprint.ts'
 import { writePeftAdapter } from '../../io/adapters.ts'
 import type { Sink } from '../../io/files.ts'
 import { familyOf } from '../../models/families.ts'
@@ -11,17 +11,23 @@ import type { Model } from '../../models/model.ts'
 import { countParams } from '../../nn/params.ts'
 import { openDevice } from '../../node/device.ts'
 import { openSource } from '../../node/source.ts'
-import { finetune } from '../../train/finetune.ts'
+import { type Finetuned, finetune } from '../../train/finetune.ts'
 import { detachedAdapter } from '../../train/lora.ts'
 import type { Recipe } from '../../train/pretrain.ts'
-import type { Run } from '../command.ts'
-import { writeTogether } from '../inputs.ts'
+import type { Outcome, Run } from '../command.ts'
+import { filesDigest } from '../inputs.ts'
+import { openJob } from '../job.ts'
 import type { Values } from '../options.ts'
 import type { finetuneOptions } from '../optionTables.ts'
-import { openTraining, runTraining } from '../training.ts'
+import { checkTraining, runTraining, trainedText } from '../training.ts'
 import { openTrainingData, type TrainingData } from '../trainingData.ts'
 
 type Options = Values<typeof finetuneOptions>
+
+const resultFile = 'training.json'
+
+/** What the command ends with. */
+type Value = ReturnType<typeof endValue>
 
 export const run: Run<typeof finetuneOptions, 'model'> = async (context, { model: path }, options) => {
   const { out, lora, keepAdapter } = options
@@ -29,7 +35,8 @@ export const run: Run<typeof finetuneOptions, 'model'> = async (context, { model
   if (resolve(out) === resolve(path)) {
     throw new UsageError(`--out: ${out} is the model that is finetuned; choose another folder`)
   }
-  const sink = await openTraining(options)
+  checkTraining(options)
+  const folder = await openJob(context, options, resultFile)
   const source = await context.run(openSource(path))
   const data = await openTrainingData(source, { ...options, batch: options.batch ?? 8, seed })
   if (keepAdapter && !lora && !data.model.config.adapter) {
@@ -38,28 +45,34 @@ export const run: Run<typeof finetuneOptions, 'model'> = async (context, { model
   const recipe = recipeOf(options, data.length, seed)
   const device = await openDevice(options.device as 'cpu')
   const task = { device, ...data, recipe, keepAdapter, ...(lora && { lora }) }
-  const done = await runTraining(context, sink, options, fingerprintOf(path, data, options, recipe), (run) =>
-    finetune(task, { ...run, phase: 'finetune', consume: true }),
-  )
-  const last = done.curve.at(-1)
-  const value = {
-    out,
-    data: data.kind,
-    size: data.size,
-    parameters: countParams(data.model.params),
-    learned: done.learned,
-    steps: done.step,
-    seconds: done.seconds,
-    loss: last?.loss,
-    validationLoss: last?.validationLoss,
+  const settings = await settingsOf(path, data, options, recipe)
+  const job = await folder.begin(settings)
+  if (job.finished) {
+    const { command: _c, seed: _s, recipe: _r, lora: _l, settings: _settings, curve: _curve, ...was } = job.finished
+    return outcomeOf(was as Value)
   }
-  await writeTogether(out, async (result) => {
+  const done = await runTraining(context, job, options, 'finetune', (run) => finetune(task, { ...run, consume: true }))
+  const value = endValue(out, data, done)
+  await job.finish(async (result) => {
     await saveModel(result, done.model, { tokenizer: data.tokenizer.json })
     if (done.model.config.adapter && done.model.config.task === 'language') await writePeft(result, done.model, path)
-    await writeJson(result, 'training.json', { command, seed, recipe, lora, ...value, curve: done.curve })
+    await writeJson(result, resultFile, { command, seed, recipe, lora, ...value, settings, curve: done.curve })
   })
-  const held = last?.validationLoss === undefined ? '' : `, held-out loss ${last.validationLoss.toFixed(4)}`
-  return { value, text: `${out}: ${done.step} steps in ${formatSeconds(done.seconds)}${held}` }
+  return outcomeOf(value)
+}
+
+function endValue(out: string, { kind, size, model }: TrainingData, done: Finetuned) {
+  const { learned, step, seconds, curve, best } = done
+  const { loss, validationLoss } = curve.at(-1) ?? {}
+  const parameters = countParams(model.params)
+  return {
+    ...{ out, data: kind, size, parameters, learned, steps: step, seconds, loss, validationLoss },
+    ...(best && { best }),
+  }
+}
+
+function outcomeOf(value: Value): Outcome {
+  return { value, text: trainedText(value) }
 }
 
 /** The adapter for PEFT, in a folder of its own. */
@@ -84,9 +97,12 @@ function recipeOf(options: Options, length: number, seed: number): Recipe {
   }
 }
 
-/** What makes two runs the same run, as text. */
-function fingerprintOf(path: string, { model, kind, size }: TrainingData, options: Options, recipe: Recipe): string {
-  const { json: _, ...config } = model.config
-  const { lora, answers, text, pair, label } = options
-  return JSON.stringify({ model: path, config, data: { kind, size, answers, text, pair, label }, lora, recipe })
+/** What makes two runs the same run. */
+async function settingsOf(path: string, data: TrainingData, options: Options, recipe: Recipe): Promise<object> {
+  const { json: _, ...config } = data.model.config
+  const { lora, keepAdapter, best, answers, text, pair, label } = options
+  const files = await filesDigest([...options.data, ...(options.validation ? [options.validation] : [])])
+  const { weights } = await identityOf(data.model, data.tokenizer)
+  const read = { kind: data.kind, size: data.size, files, answers, text, pair, label }
+  return { model: path, weights, config, data: read, lora, keepAdapter, best, recipe }
 }

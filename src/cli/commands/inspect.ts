@@ -6,22 +6,24 @@ import { Interrupted, UsageError } from '../../base/errors.ts'
 import { allMaps, checkInspection, type InspectedText, type InspectJob, inspect } from '../../convert/inspect.ts'
 import { distillDefaults } from '../../convert/stages.ts'
 import { propertyNamed, propertyNames } from '../../evaluate/propertyNames.ts'
+import { identityOf } from '../../generate/fingerprint.ts'
 import { encodeDocuments } from '../../io/batches.ts'
+import type { Sink } from '../../io/files.ts'
 import type { Tokenizer } from '../../io/tokenizer.ts'
 import type { Model } from '../../models/model.ts'
 import { openDevice } from '../../node/device.ts'
 import { inspectHtml } from '../../report/inspect/html.ts'
 import { inspectText } from '../../report/inspect/text.ts'
 import type { InspectReport } from '../../report/inspect/types.ts'
-import type { Context, Run } from '../command.ts'
-import { type ExperimentStore, openExperimentStore } from '../experimentStore.ts'
-import { clock, makeFolder, openModel, openOutput, readTexts, versions, writeTogether } from '../inputs.ts'
+import type { Context, Outcome, Run } from '../command.ts'
+import { clock, filesDigest, openModel, readTexts, versions } from '../inputs.ts'
+import { openJob } from '../job.ts'
 import type { Values } from '../options.ts'
 import type { inspectOptions } from '../optionTables.ts'
 
 type Options = Values<typeof inspectOptions>
 
-const workFolder = 'work'
+const resultFile = 'inspect.json'
 const defaultTokens = 4096
 /** Tokens of --distill-data that its loss is validated on: the last twentieth, at most so many. */
 const validationTokens = 8192
@@ -33,18 +35,23 @@ export const run: Run<typeof inspectOptions, 'model'> = async (context, { model:
     (options.properties ?? propertyNames).map((name) => propertyNamed(name, '--properties')),
   )
   const maps = options.maps && chosenMaps(options.maps)
-  if (out) await openOutput(out, { replace: options.force, own: [workFolder], resumes: false })
+  const { force, keep } = options
+  const again = context.commandLine.replace(/ --force(?= |$)/, '')
+  const folder =
+    out && (await openJob(context, { out, force, resume: !force, again, ...(keep && { keep }) }, resultFile))
   const { model, tokenizer } = await openModel(path)
-  const job = await jobOf(context, options, model, tokenizer, maps ?? defaultMaps(model))
-  const whole = { ...job, properties }
+  const described = await jobOf(context, options, model, tokenizer, maps ?? defaultMaps(model))
+  const whole = { ...described, properties }
   usage(() => checkInspection(whole))
-  if (out) await makeFolder(out)
-  const store = out && job.distill ? await openExperimentStore(out, fingerprintOf(whole), false) : undefined
-  const result = await context
-    .run(inspect({ ...whole, ...(store && { store: store.stages }) }, (id) => tokenizer.decode([id])))
-    .catch((error: unknown) => {
-      throw error instanceof Interrupted ? told(error, context, store && join(out!, workFolder)) : error
-    })
+  const settings = await settingsOf(whole, options, tokenizer)
+  const begun = folder ? await folder.begin(settings) : undefined
+  if (begun?.finished) return outcomeOf(begun.finished as unknown as InspectReport, out, context)
+  const { checkpointEvery } = options
+  const kept = begun && { store: begun.stages, ledger: begun.ledger }
+  const job = inspect({ ...whole, ...kept, ...(checkpointEvery !== undefined && { checkpointEvery }) }, (id) =>
+    tokenizer.decode([id]),
+  )
+  const result = await (begun ? begun.run(job) : context.run(job).catch(unsaved))
   const facts = {
     name: basename(resolve(path)),
     command: context.commandLine,
@@ -54,10 +61,14 @@ export const run: Run<typeof inspectOptions, 'model'> = async (context, { model:
     versions: versions(),
   }
   const report: InspectReport = { ...facts, ...result }
-  if (out) await write(out, report, store)
-  const text = inspectText(report, context.columns)
+  await begun?.finish((sink) => write(sink, report, settings))
+  return outcomeOf(report, out, context)
+}
+
+function outcomeOf(report: InspectReport, out: string | undefined, { columns }: Context): Outcome {
+  const text = inspectText(report, columns)
   return {
-    value: { ...(out && { out }), ...report, shown: undefined, curves: undefined },
+    value: { ...(out && { out }), ...report, settings: undefined, shown: undefined, curves: undefined },
     text: out ? `${text}\n${join(out, 'inspect.html')} shows it as pictures\n` : text,
   }
 }
@@ -133,25 +144,25 @@ async function distillOf(
   }
 }
 
-/** What makes a stored distillation one of this job; the maps are its stages' names. */
-function fingerprintOf({ model, distill, seed }: InspectJob): string {
+/** What makes two inspections the same. */
+async function settingsOf(job: InspectJob, options: Options, tokenizer: Tokenizer): Promise<object> {
+  const { model, maps, properties, lengths, tokens, distill, seed } = job
   const { json: _, ...config } = model.config
-  return JSON.stringify({ config, distill: distill?.distill, tokens: distill?.trainTokens.length, seed })
+  const { weights } = await identityOf(model, tokenizer)
+  const data = await filesDigest([...options.data, ...(options.distillData ?? [])])
+  const texts = job.texts.map(({ name }) => name)
+  return { config, weights, data, texts, maps, properties, lengths, tokens, distill: distill?.distill, seed }
 }
 
-function told(error: Interrupted, { commandLine }: Context, saved: string | undefined): Interrupted {
-  if (!saved) return new Interrupted(`${error.message}; nothing was saved`)
-  return new Interrupted(`${error.message}; distilled maps are saved in ${saved}; go on with: ${commandLine}`)
+function unsaved(error: Error): never {
+  throw error instanceof Interrupted ? new Interrupted(`${error.message}; nothing was saved`) : error
 }
 
-async function write(out: string, report: InspectReport, store: ExperimentStore | undefined): Promise<void> {
-  await writeTogether(out, async (sink) => {
-    const encoder = new TextEncoder()
-    // Not indented: most of it are the weights that are shown.
-    await sink.write('inspect.json', [encoder.encode(`${JSON.stringify(report)}\n`)])
-    await sink.write('inspect.html', [encoder.encode(inspectHtml(report))])
-  })
-  await store?.finish()
+async function write(sink: Sink, report: InspectReport, settings: object): Promise<void> {
+  const encoder = new TextEncoder()
+  // Not indented: most of it are the weights that are shown.
+  await sink.write(resultFile, [encoder.encode(`${JSON.stringify({ ...report, settings })}\n`)])
+  await sink.write('inspect.html', [encoder.encode(inspectHtml(report))])
 }
 
 /** What a library function refuses is here a wrong argument. */

@@ -2,7 +2,6 @@
 
 import { basename, dirname } from 'node:path'
 import { UsageError } from '../../base/errors.ts'
-import { formatSeconds } from '../../base/format.ts'
 import { random } from '../../base/random.ts'
 import { encodeDocuments } from '../../io/batches.ts'
 import { trainBpe } from '../../io/bpe.ts'
@@ -13,18 +12,26 @@ import type { ModelConfig } from '../../models/model.ts'
 import { countParams } from '../../nn/params.ts'
 import { openDevice } from '../../node/device.ts'
 import { folderSource } from '../../node/files.ts'
-import { fingerprintOf, type Recipe, trainOnText } from '../../train/pretrain.ts'
-import type { Run } from '../command.ts'
-import { readTexts, writeTogether } from '../inputs.ts'
+import { type Recipe, trainOnText } from '../../train/pretrain.ts'
+import type { Trained } from '../../train/train.ts'
+import type { Outcome, Run } from '../command.ts'
+import { filesDigest, readTexts } from '../inputs.ts'
+import { openJob } from '../job.ts'
 import type { Values } from '../options.ts'
 import type { trainOptions } from '../optionTables.ts'
-import { openTraining, runTraining } from '../training.ts'
+import { checkTraining, runTraining, trainedText } from '../training.ts'
 
 type Options = Values<typeof trainOptions>
 
+const resultFile = 'training.json'
+
+/** What the command ends with. */
+type Value = ReturnType<typeof endValue>
+
 export const run: Run<typeof trainOptions> = async (context, _args, options) => {
   const { out } = options
-  const sink = await openTraining(options)
+  checkTraining(options)
+  const folder = await openJob(context, options, resultFile)
   const texts = await readTexts(options.data)
   const heldOutTexts = options.validation ? await readTexts([options.validation]) : []
   const tokenizer = await openTokenizer(options, texts)
@@ -38,26 +45,33 @@ export const run: Run<typeof trainOptions> = async (context, _args, options) => 
     trainTokens: encodeDocuments(tokenizer, texts),
     ...(heldOutTexts.length && { validationTokens: encodeDocuments(tokenizer, heldOutTexts) }),
   }
-  const trained = await runTraining(context, sink, options, fingerprintOf(task), (run) =>
-    trainOnText(task, { ...run, phase: 'train', consume: true }),
-  )
-  const last = trained.curve.at(-1)
-  const value = {
-    out,
-    parameters: countParams(model.params),
-    trainTokens: task.trainTokens.length,
-    steps: trained.step,
-    seconds: trained.seconds,
-    loss: last?.loss,
-    validationLoss: last?.validationLoss,
+  const { seed, commandLine: command } = context
+  const { json: _, ...ownConfig } = config
+  const data = await filesDigest([...options.data, ...(options.validation ? [options.validation] : [])])
+  const settings = { config: ownConfig, recipe, seed, data, best: options.best }
+  const job = await folder.begin(settings)
+  if (job.finished) {
+    const { command: _command, seed: _seed, recipe: _recipe, settings: _settings, curve: _curve, ...was } = job.finished
+    return outcomeOf(was as Value)
   }
-  const { commandLine: command, seed } = context
-  await writeTogether(out, async (result) => {
+  const trained = await runTraining(context, job, options, 'train', (run) =>
+    trainOnText(task, { ...run, consume: true }),
+  )
+  const value = endValue(out, trained, countParams(model.params), task.trainTokens.length)
+  await job.finish(async (result) => {
     await saveModel(result, { config, params: trained.params }, { tokenizer: tokenizer.json })
-    await writeJson(result, 'training.json', { command, seed, recipe, ...value, curve: trained.curve })
+    await writeJson(result, resultFile, { command, seed, recipe, ...value, settings, curve: trained.curve })
   })
-  const held = last?.validationLoss === undefined ? '' : `, held-out loss ${last.validationLoss.toFixed(4)}`
-  return { value, text: `${out}: ${trained.step} steps in ${formatSeconds(trained.seconds)}${held}` }
+  return outcomeOf(value)
+}
+
+function endValue(out: string, { step, seconds, curve, best }: Trained, parameters: number, trainTokens: number) {
+  const { loss, validationLoss } = curve.at(-1) ?? {}
+  return { out, parameters, trainTokens, steps: step, seconds, loss, validationLoss, ...(best && { best }) }
+}
+
+function outcomeOf(value: Value): Outcome {
+  return { value, text: trainedText(value) }
 }
 
 /** The tokenizer that is given, else one of the text: learning it again for --resume gives the same. */

@@ -9,6 +9,7 @@ import { versions } from '../src/cli/inputs.ts'
 import { adamwBench } from './adamw.ts'
 import { attentionBench } from './attention.ts'
 import { distillBench } from './distill.ts'
+import { leaksBench } from './leaks.ts'
 import { loadingBench } from './loading.ts'
 import { loraBench } from './lora.ts'
 import { mapsBench } from './maps.ts'
@@ -27,6 +28,7 @@ const benches: Readonly<Record<string, Bench>> = {
   attention: attentionBench,
   maps: mapsBench,
   loading: loadingBench,
+  leaks: leaksBench,
   adamw: adamwBench,
   startup: startupBench,
   start: startBench,

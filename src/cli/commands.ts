@@ -6,6 +6,7 @@ import {
   chatOptions,
   convertOptions,
   dataPreviewOptions,
+  doctorOptions,
   evalOptions,
   experimentListOptions,
   experimentRunOptions,
@@ -157,5 +158,13 @@ export const commands: readonly Command[] = [
     arguments: { name: 'a name of `hedgehog experiment list`' },
     options: experimentRunOptions,
     load: () => import('./commands/experimentRun.ts'),
+  }),
+  command({
+    name: 'doctor',
+    summary: 'look at this machine: versions, memory, disk, and whether its execution providers compute rightly',
+    examples: ['doctor', 'doctor --json'],
+    arguments: {},
+    options: doctorOptions,
+    load: () => import('./commands/doctor.ts'),
   }),
 ]

@@ -245,6 +245,9 @@ export const experimentRunOptions = {
   threads: option('N', whole, 'threads to compute with (as many as there are cores)'),
 }
 
+/** Options of `hedgehog doctor`. */
+export const doctorOptions = {}
+
 /** Options of `hedgehog serve`. */
 export const serveOptions = {
   host: withDefault(option('HOST', anyText, 'the address to listen at; 0.0.0.0 for all of the machine'), '127.0.0.1'),

@@ -4,6 +4,7 @@ import { type DistillLoss, imitation } from '../attention/distillation.ts'
 import { attentionOf } from '../attention/plan.ts'
 import { type FloatArray, floats, type NDArray, type Params } from '../base/array.ts'
 import { blockInputs, blockKey, functionCache, traceBlock } from '../execute/blocks.ts'
+import { faultOf } from '../execute/fault.ts'
 import { createForward } from '../execute/forward.ts'
 import type { Batch, Objective } from '../execute/objective.ts'
 import { gradients } from '../graph/gradient.ts'
@@ -87,10 +88,13 @@ export function createDistillation(
       if (!fresh)
         for (const [path, found] of Object.entries(below<NDArray>('d.', d)))
           kernels.add(own[path]!, found as FloatArray)
+      if (!Number.isFinite(loss!.data[0]!)) {
+        const fault = (await faultOf(device, config, params, batch)) ?? 'its states are finite, so the maps overflow'
+        throw new Error(`distillation loss: got ${loss!.data[0]} in layer ${layer}: ${fault}; lower the learning rate`)
+      }
       total += loss!.data[0]!
       x = y as FloatArray
     }
-    if (!Number.isFinite(total)) throw new Error(`distillation loss: got ${total}; lower the learning rate`)
     return total
   }
 

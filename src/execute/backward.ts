@@ -7,6 +7,7 @@ import type { Device } from '../runtime/device.ts'
 import { type Kernels, plainKernels } from '../runtime/kernels.ts'
 import { functionCache } from './blocks.ts'
 import { endOf } from './ends.ts'
+import { faultOf } from './fault.ts'
 import type { Objective } from './objective.ts'
 import { createTrunk } from './trunk.ts'
 import { createWorkspace } from './workspace.ts'
@@ -47,7 +48,8 @@ export function createBackward(device: Device, config: ModelConfig, options: Bac
       const pass = await trunk(params, batch, rng)
       const { total, dx } = await end.run(params, grads, pass.x, batch, tokenWeight)
       if (!Number.isFinite(total)) {
-        throw new Error(`loss: got ${total}; lower the learning rate or check the weights for NaN`)
+        const fault = (await faultOf(device, config, params, batch)) ?? 'its states are finite, so it overflowed itself'
+        throw new Error(`loss: got ${total}: ${fault}; lower the learning rate`)
       }
       await pass.backward(grads, dx, fresh)
       return total

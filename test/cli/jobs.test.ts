@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { EventEmitter } from 'node:events'
+import { renameSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -353,6 +354,97 @@ describe('Ctrl-C', () => {
     const { code, err } = await hedgehog(argv, ({ step }, interrupt) => step === 2 && interrupt())
     assert.equal(code, 130)
     assert.match(err, /score: stopped after batch 2 of/)
+  })
+})
+
+describe('a job that is taken up again', () => {
+  const kept = async (out: string) => Object.keys(await contents(at(out, 'work'))).filter((name) => name !== 'job.json')
+
+  /** A training that was interrupted after four steps of six, with states of the third and the fourth. */
+  async function stopped(out: string, ...more: readonly string[]) {
+    const argv = trainInto(out, '--checkpoint-every', '1', ...more)
+    const { code } = await hedgehog([...argv, '--json'], ({ step }, interrupt) => step === 4 && interrupt())
+    assert.equal(code, 130)
+    assert.deepEqual(await kept(out), ['train.step-000003.safetensors', 'train.step-000004.safetensors'])
+    return [...argv, '--resume']
+  }
+
+  test('goes on from the last good state where the newest is damaged, says so, and ends the same', async () => {
+    await succeeds(trainInto('sound'))
+    const again = await stopped('damaged')
+    const newest = at('damaged/work/train.step-000004.safetensors')
+    const bytes = await readFile(newest)
+    bytes[bytes.length - 3]! ^= 4
+    await writeFile(newest, bytes)
+    const { err } = await succeeds([...again, '--quiet'])
+    assert.match(err, /step-000004\.safetensors: is damaged: .*; it is left out\n/)
+    assert.match(err, /train: goes on from the last good state, that of step 3\n/)
+    assert.equal(await weights(at('damaged')), await weights(at('sound')))
+  })
+
+  test('begins where nothing was begun, and does nothing where all is done', async () => {
+    const argv = trainInto('idempotent', '--resume', '--json')
+    const first = await succeeds(argv)
+    const files = await contents(at('idempotent'))
+    const second = await succeeds(argv)
+    assert.match(second.err, /idempotent: this job was finished before; --force does it again/)
+    assert.deepEqual(JSON.parse(second.last), JSON.parse(first.last))
+    assert.deepEqual(await contents(at('idempotent')), files)
+    await fails([...trainInto('idempotent', '--resume'), '--steps', '9'], 1, /recipe\.steps was 6, now 9/)
+    await succeeds([...trainInto('idempotent', '--resume', '--force', '--quiet'), '--steps', '7'])
+    for (const name of ['story', 'forced']) {
+      const { err } = await succeeds([...convertInto(name, '--resume'), '--quiet'])
+      assert.match(err, /was finished before/)
+    }
+  })
+
+  test('is refused on other data, whatever their length', async () => {
+    const again = await stopped('other')
+    const text = await readFile(at('text.txt'), 'utf8')
+    await writeFile(at('changed.txt'), text.replace('the', 'eht'))
+    await fails(
+      again.map((word) => (word === at('text.txt') ? at('changed.txt') : word)),
+      1,
+      /written by a job with other settings: data was /,
+    )
+  })
+
+  test('has the weights of the lowest held-out loss where they are asked for', async () => {
+    const argv = trainInto('best', '--validation', at('text.txt'), '--eval-every', '1', '--lr', '5', '--best', '--json')
+    const { best } = JSON.parse((await succeeds(argv)).last)
+    const { curve } = JSON.parse(await readFile(at('best/training.json'), 'utf8'))
+    const lowest = Math.min(...curve.map(({ validationLoss }: { validationLoss: number }) => validationLoss))
+    assert.equal(curve[best - 1].validationLoss, lowest)
+    assert.notEqual(best, 6, 'such a learning rate does harm')
+    const score = JSON.parse((await succeeds(['eval', at('best'), '--data', at('text.txt'), '--json'])).last)
+    assert.ok(Math.abs(score.loss - lowest) < 1e-4)
+  })
+
+  test('says when its folder has vanished, rather than making it anew where a drive was', async () => {
+    const argv = trainInto('drive', '--checkpoint-every', '1', '--json')
+    const { code, err } = await hedgehog(argv, ({ step }) => {
+      if (step === 2) renameSync(at('drive'), at('unplugged'))
+    })
+    assert.match(err, /drive: not written: the folder has vanished while the job ran; bring it back; the last good/)
+    assert.equal(code, 1)
+    assert.deepEqual(await contents(at('drive')), {})
+    renameSync(at('unplugged'), at('drive'))
+    await succeeds(printedCommand(err))
+    await succeeds(trainInto('undisturbed'))
+    assert.equal(await weights(at('drive')), await weights(at('undisturbed')))
+  })
+
+  test('repeats no part of an evaluation that was noted, and measures a damaged one anew', async () => {
+    const argv = ['eval', at('model'), '--data', at('text.txt'), '--batch', '1', '--out', at('measured')]
+    const stop = await hedgehog([...argv, '--json'], ({ step }, interrupt) => step === 3 && interrupt())
+    assert.match(stop.err, /score: stopped after batch 3 of \d+; saved in .*; go on with: .* --resume/)
+    const [first] = (await kept('measured')).sort()
+    await writeFile(at('measured/work', first!), '{}')
+    const { last, err } = await succeeds([...argv, '--resume', '--json'])
+    assert.match(err, /is damaged; it is left out/)
+    const plain = await succeeds(['eval', at('model'), '--data', at('text.txt'), '--batch', '1', '--json'])
+    assert.deepEqual(JSON.parse(last), JSON.parse(plain.last))
+    assert.deepEqual(Object.keys(await contents(at('measured'))), ['eval.json'])
   })
 })
 

@@ -280,7 +280,10 @@ describe('distillation of a model', () => {
         params[path]!.data.map(() => Number.NaN),
       ),
     }
-    await assert.rejects(objective.measure(broken, [batch]), /distillation loss: got NaN/)
+    await assert.rejects(
+      objective.measure(broken, [batch]),
+      /distillation loss: got NaN in layer 1: the parameter h\.1\.attn\.feature_map_q\.weight of layer 1 has NaN at/,
+    )
   })
 })
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, describe, it } from 'node:test'
 import type { AttentionPlan } from '../../src/attention/plan.ts'
-import { type FloatArray, ints, type NDArray, type Params } from '../../src/base/array.ts'
+import { type FloatArray, floats, ints, type NDArray, type Params } from '../../src/base/array.ts'
 import { random } from '../../src/base/random.ts'
 import { type BackwardOptions, createBackward } from '../../src/execute/backward.ts'
 import { gradients } from '../../src/graph/gradient.ts'
@@ -196,7 +196,26 @@ describe('accumulate', () => {
   it('says so when the loss is not a number', async () => {
     const broken: Params = { ...model.params, 'ln_f.weight': nans(model.params['ln_f.weight']!) }
     const refused = backwardOf(model).accumulate(broken, zerosLike(broken), batch, how)
-    await assert.rejects(refused, /loss: got NaN; lower the learning rate/)
+    await assert.rejects(refused, /loss: got NaN: the parameter ln_f\.weight has NaN at element 0 of 6; lower the/)
+    const path = 'h.1.mlp.c_fc.bias'
+    const late: Params = { ...model.params, [path]: nans(model.params[path]!) }
+    const named = /the parameter h\.1\.mlp\.c_fc\.bias of layer 1 has NaN/
+    await assert.rejects(backwardOf(model).accumulate(late, zerosLike(late), batch, how), named)
+  })
+
+  it('says which layer it is that overflows', async () => {
+    const path = 'h.1.mlp.c_proj.weight'
+    const { shape, data } = model.params[path]!
+    const huge: Params = {
+      ...model.params,
+      [path]: floats(
+        shape,
+        data.map((x) => Math.sign(x) * 3e38),
+      ),
+    }
+    const named =
+      /loss: got NaN: layer 1 \(h\.1\.\) makes finite states into (NaN|-?Infinity) at element \d+ of \d+; lower/
+    await assert.rejects(backwardOf(model).accumulate(huge, zerosLike(huge), batch, how), named)
   })
 })
 

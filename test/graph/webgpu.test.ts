@@ -1,7 +1,5 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import type { AttentionPlan } from '../../src/attention/plan.ts'
@@ -16,6 +14,7 @@ import { primitives } from '../../src/graph/primitives.ts'
 import type { Tensors } from '../../src/graph/trace.ts'
 import { prefixed } from '../../src/nn/params.ts'
 import { openDevice } from '../../src/node/device.ts'
+import { useSoftwareAdapter } from '../../src/node/softwareAdapter.ts'
 import { compile } from '../../src/runtime/compile.ts'
 import type { Arrays, Device } from '../../src/runtime/device.ts'
 import { adamw } from '../../src/train/optimizers.ts'
@@ -23,14 +22,7 @@ import { train } from '../../src/train/train.ts'
 import { counted, nameOf, tinyBatch, tinyModel, zerosLike } from '../execute/tiny.ts'
 import { near } from '../tensors.ts'
 
-/** SwiftShader, a graphics driver that computes on the CPU, where Debian's and Ubuntu's chromium puts it. */
-const swiftShader = ['/usr/lib/chromium', '/usr/lib/chromium-browser', '/usr/lib64/chromium-browser']
-  .map((folder) => `${folder}/vk_swiftshader_icd.json`)
-  .find((path) => existsSync(path))
-
-// The graphics loader reads these when the first device is opened. A driver chosen by the caller is left alone.
-if (swiftShader && !process.env.VK_DRIVER_FILES) process.env.VK_ICD_FILENAMES ??= swiftShader
-process.env.XDG_RUNTIME_DIR ??= tmpdir()
+useSoftwareAdapter()
 
 const cpu = await openDevice('cpu', { threads: 1 })
 /** It refuses graphs of which any part would leave the GPU. */

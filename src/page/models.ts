@@ -2,8 +2,8 @@
 
 /** A model: one that comes with the page, one that was dropped on it, or one that was converted here. */
 export type ModelRef =
-  /** `maps` names a file of distilled maps in the folder `models/tiny-maps`. */
-  | { readonly kind: 'site'; readonly folder: string; readonly maps?: string }
+  /** `converted` puts the maps on that were distilled for it, the last of the folder `models/tiny-maps`. */
+  | { readonly kind: 'site'; readonly folder: string; readonly converted?: boolean }
   | { readonly kind: 'files'; readonly name: string; readonly files: Readonly<Record<string, Blob>> }
   | { readonly kind: 'zip'; readonly name: string; readonly file: Blob }
   | { readonly kind: 'stored'; readonly name: string }
@@ -15,12 +15,12 @@ export const conversionsFolder = 'conversions'
 export const bundledModel: ModelRef = { kind: 'site', folder: 'models/tiny' }
 
 /** It, with maps that were distilled for it. */
-export const bundledConverted: ModelRef = { kind: 'site', folder: 'models/tiny', maps: 'step-450.safetensors' }
+export const bundledConverted: ModelRef = { kind: 'site', folder: 'models/tiny', converted: true }
 
 /** A model's name for people. */
 export function modelName(ref: ModelRef): string {
   if (ref.kind !== 'site') return ref.name
-  return ref.maps === undefined ? 'tiny' : 'tiny, converted'
+  return ref.converted ? 'tiny, converted' : 'tiny'
 }
 
 /** What was dropped as a model: a zip alone, else a folder or the files of one. */

@@ -22,6 +22,12 @@ export const views: readonly ViewEntry[] = [
     load: () => import('./views/convert.ts'),
   },
   {
+    path: 'chat',
+    title: 'Chat',
+    about: 'Let a converted model go on with a text or answer, and see how little it keeps of what it has read.',
+    load: () => import('./views/chat.ts'),
+  },
+  {
     path: 'report',
     title: 'Report',
     about: 'Open the report of a conversion, an inspection or an experiment that the command line wrote.',

@@ -10,7 +10,7 @@ import { loadWriting, type Writing } from '../../src/models/writing.ts'
 import { openDevice } from '../../src/node/device.ts'
 import { folderSource } from '../../src/node/files.ts'
 import { type Lens, openLens } from '../../src/page/attention/lens.ts'
-import { mapSteps } from '../../src/page/attention/mapSteps.ts'
+import { mapSteps } from '../../src/page/worker/mapSteps.ts'
 import type { Device } from '../../src/runtime/device.ts'
 
 const models = (name: string) => folderSource(fileURLToPath(new URL(`../../models/${name}`, import.meta.url)))

@@ -12,9 +12,9 @@ import { stepOptions } from '../../train/pretrain.ts'
 import { train } from '../../train/train.ts'
 import type { Host } from '../worker/host.ts'
 import type { WorkerJob } from '../worker/jobs.ts'
+import { mapSteps } from '../worker/mapSteps.ts'
 import { openModel } from '../worker/models.ts'
 import { type Lens, openLens } from './lens.ts'
-import { mapSteps } from './mapSteps.ts'
 import type { Through } from './types.ts'
 
 export const look: WorkerJob<'look'> = async function* (question, host) {
@@ -71,7 +71,7 @@ async function* lensOf({ device, model, choice }: Through, host: Host): Job<Lens
   if (old?.key === key) return old.lens
   await old?.lens.dispose()
   lenses.delete(host)
-  const isBundled = model.kind === 'site' && model.maps === undefined
+  const isBundled = model.kind === 'site' && !model.converted
   const stored = isBundled ? await mapSteps(yield* host.folder('models/tiny-maps')) : undefined
   const { model: opened, tokenizer } = yield* openModel(host, model)
   const lens = openLens(await host.device(device), opened, tokenizer, stored)

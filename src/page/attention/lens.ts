@@ -15,7 +15,7 @@ import { familyOf } from '../../models/families.ts'
 import type { Model } from '../../models/model.ts'
 import { below, prefixed } from '../../nn/params.ts'
 import type { Device } from '../../runtime/device.ts'
-import { type MapSteps, withParams } from './mapSteps.ts'
+import { type MapSteps, withParams } from '../worker/mapSteps.ts'
 import { measured, spikiest } from './measures.ts'
 import type { Look, Question } from './types.ts'
 

@@ -17,6 +17,8 @@ export interface FileDropOptions {
   readonly chooseFile?: string
   /** The text of the button that chooses a folder; without it there is none. */
   readonly chooseFolder?: string
+  /** Whether several files may be chosen at once. Default false. */
+  readonly several?: boolean
   /** Which files the button offers, e.g. `.json`. */
   readonly accept?: string
   take(taken: Taken): void
@@ -26,13 +28,14 @@ export interface FileDropOptions {
 
 /** The place; a drop anywhere on it counts. */
 export function fileDrop(options: FileDropOptions): HTMLElement {
-  const { words, chooseFile, chooseFolder, accept, take, failed } = options
+  const { words, chooseFile, chooseFolder, several = false, accept, take, failed } = options
   const button = (text: string, folder: boolean) => {
     const input = h('input', {
       type: 'file',
       hidden: true,
       accept,
       webkitdirectory: folder,
+      multiple: several && !folder,
       'aria-label': text,
       onchange: () => {
         const files = Array.from(input.files ?? [])

@@ -39,6 +39,7 @@ export function modelChoice({ converted, first, changed, folded = false }: Model
     words: 'Or drop a model here: a folder with config.json, a GGUF file, or a zip that was saved on this page',
     chooseFolder: 'Choose a folder',
     chooseFile: 'Choose a file',
+    several: true,
     take(taken) {
       fill(fault)
       dropped = modelIn(taken.name, taken.files)

@@ -1,6 +1,7 @@
 /** The table of what a worker can do. */
 
 import { learn, look } from '../attention/jobs.ts'
+import { meet, write } from '../chat/jobs.ts'
 import type { JobName, Jobs } from '../protocol.ts'
 import { check } from './check.ts'
 import { convertModel, forget, pack, unfinished } from './convert.ts'
@@ -21,4 +22,6 @@ export const jobs: { readonly [N in JobName]: WorkerJob<N> } = {
   pack,
   look,
   learn,
+  meet,
+  write,
 }

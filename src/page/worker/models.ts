@@ -5,15 +5,14 @@ import { random } from '../../base/random.ts'
 import { linearize } from '../../convert/linearize.ts'
 import type { Source } from '../../io/files.ts'
 import { modelFolder } from '../../io/ggufFolder.ts'
-import { openSafetensors } from '../../io/safetensors.ts'
 import { zipFolder } from '../../io/zipFolder.ts'
-import { readJson } from '../../models/folder.ts'
 import type { Model } from '../../models/model.ts'
 import { loadWriting, type Writing } from '../../models/writing.ts'
 import { filesSource } from '../../web/files.ts'
 import { storageSource } from '../../web/storage.ts'
 import { conversionsFolder, type ModelRef } from '../models.ts'
 import type { Host } from './host.ts'
+import { mapSteps, withParams } from './mapSteps.ts'
 
 /** The model folder that a reference means. @throws Error that says what a model folder has, for another one. */
 export async function* openRef(host: Host, ref: ModelRef): Job<Source> {
@@ -37,17 +36,15 @@ async function* foundAt(host: Host, ref: ModelRef): Job<Source> {
 /** Reads a language model with all that it takes to write; the maps of a site's model that is converted are put in. */
 export async function* openModel(host: Host, ref: ModelRef): Job<Writing> {
   const writing = await loadWriting(yield* openRef(host, ref))
-  if (ref.kind !== 'site' || ref.maps === undefined) return writing
-  return { ...writing, model: yield* withMaps(host, writing.model, ref.maps) }
+  if (ref.kind !== 'site' || !ref.converted) return writing
+  return { ...writing, model: yield* withMaps(host, writing.model) }
 }
 
-/** A teacher with maps in a file of `models/tiny-maps`. */
-export async function* withMaps(host: Host, teacher: Model, file: string): Job<Model> {
-  const folder = yield* host.folder('models/tiny-maps')
-  const { map } = await readJson(folder, 'maps.json')
-  const student = linearize(teacher, String(map), random(0))
-  const stored = await openSafetensors(folder, file)
-  const maps: Record<string, Model['params'][string]> = {}
-  for (const name of stored.names) maps[name] = await stored.tensor(name)
-  return { ...student, params: { ...student.params, ...maps } }
+/** The map that the folder `models/tiny-maps` has checkpoints of. */
+const learnedMap = 'hedgehog'
+
+/** A teacher with the maps of the last checkpoint of `models/tiny-maps` in place of softmax. */
+export async function* withMaps(host: Host, teacher: Model): Job<Model> {
+  const { steps, read } = await mapSteps(yield* host.folder('models/tiny-maps'))
+  return withParams(linearize(teacher, learnedMap, random(0)), await read(steps.at(-1)!))
 }

@@ -49,12 +49,13 @@ export function exchangeElement(exchange: Exchange, { talks, keep }: ExchangeOpt
     root,
     paint(open) {
       const several = exchange.answers.length > 1
+      root.classList.toggle('several', several)
       for (const [answer, { root }] of known) if (!exchange.answers.includes(answer)) root.remove()
       for (const answer of exchange.answers) {
         const element = known.get(answer) ?? answerElement(answer, () => keep(exchange, answer))
         if (!known.has(answer)) answers.append(element.root)
         known.set(answer, element)
-        element.paint(several, open)
+        element.paint(several || talks, several, open)
       }
     },
   }
@@ -62,7 +63,8 @@ export function exchangeElement(exchange: Exchange, { talks, keep }: ExchangeOpt
 
 interface AnswerElement {
   readonly root: HTMLElement
-  paint(several: boolean, open: boolean): void
+  /** @param apart whether it stands by itself, and not right behind what was said */
+  paint(apart: boolean, several: boolean, open: boolean): void
 }
 
 const endings = { stop: '', length: ' …', left: ' … (stopped)' }
@@ -75,8 +77,9 @@ function answerElement(answer: Answer, choose: () => void): AnswerElement {
   const root = h('div', { class: 'answer' }, h('p', { class: 'written' }, text, more), seed, button)
   return {
     root,
-    paint(several, open) {
-      if (text.data !== answer.text) text.data = answer.text
+    paint(apart, several, open) {
+      const shown = apart ? answer.text.trimStart() : answer.text
+      if (text.data !== shown) text.data = shown
       more.textContent = answer.ending ? endings[answer.ending] : '▍'
       seed.hidden = button.hidden = !several
       root.classList.toggle('kept', several && answer.kept)

@@ -8,6 +8,7 @@ import { formatBytes } from '../src/base/format.ts'
 import { versions } from '../src/cli/inputs.ts'
 import { adamwBench } from './adamw.ts'
 import { attentionBench } from './attention.ts'
+import { decodeBench } from './decode.ts'
 import { distillBench } from './distill.ts'
 import { leaksBench } from './leaks.ts'
 import { loadingBench } from './loading.ts'
@@ -27,6 +28,7 @@ const benches: Readonly<Record<string, Bench>> = {
   lora: loraBench,
   attention: attentionBench,
   maps: mapsBench,
+  decode: decodeBench,
   loading: loadingBench,
   leaks: leaksBench,
   adamw: adamwBench,

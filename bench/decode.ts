@@ -39,14 +39,17 @@ const shapes: Readonly<Record<string, Shape>> = {
     peer: 'smollm2',
     forms: ['plain', 'gqa'],
   },
-}
-
-const quickShapes: typeof shapes = {
   'GPT-2, tiny': {
     family: 'gpt2',
     sizes: { layers: 2, heads: 2, width: 32, vocab: 997, attention },
     peer: 'tiny-gpt2',
     forms: ['plain'],
+  },
+  'Llama, tiny': {
+    family: 'llama',
+    sizes: { layers: 2, heads: 3, keyHeads: 1, width: 48, inner: 64, vocab: 997, attention },
+    peer: 'tiny-llama',
+    forms: ['plain', 'gqa'],
   },
 }
 
@@ -54,25 +57,26 @@ const together = 8
 const flat = 0.95
 const overReading = 1.4
 
-export const decodeBench: Bench = {
-  summary:
-    'writing and reading at contexts of 1k to 128k tokens, beside transformers.js and beside the bandwidth of memory',
-  target:
-    `tokens/s flat within 5 % from 1k to 128k; at 1k at least those of softmax in transformers.js, at 32k 10 times; a token in ` +
-    `${overReading} times what reading the weights takes; ${together} texts at 4 times the rate of one; reading flat within 15 %`,
-  async run(how) {
-    const rows: Row[] = []
-    for (const [name, shape] of Object.entries(how.quick ? quickShapes : shapes)) {
-      rows.push(...(await measured(name, shape, how)))
-    }
-    return rows
-  },
+export const decodeBench = benchOf('GPT-2 small', 'GPT-2, tiny')
+export const decodeLlamaBench = benchOf('SmolLM2', 'Llama, tiny')
+
+function benchOf(name: string, quickName: string): Bench {
+  return {
+    summary: `${name}'s shape writing and reading at contexts of 1k to 128k tokens, beside transformers.js and memory's speed`,
+    target:
+      'tokens/s flat within 5 % from 1k to 128k; at 1k at least those of softmax in transformers.js, at 32k 10 times; a token in ' +
+      `${overReading} times what reading the weights takes; ${together} texts at 4 times the rate of one; reading flat within 15 %`,
+    run: (how) => {
+      const shown = how.quick ? quickName : name
+      return measured(shown, shapes[shown]!, how)
+    },
+  }
 }
 
 async function measured(name: string, shape: Shape, { quick, note }: BenchRun): Promise<Row[]> {
   const contexts = quick ? [64, 128, 512, 1024] : [1024, 8192, 32768, 131072]
   const [first, , deep] = contexts as [number, number, number]
-  const tokens = quick ? 2 : 6
+  const tokens = quick ? 2 : 4
   const model = modelOf(shape, contexts.at(-1)! + 4096)
   const generator = createGenerator(await openDevice(), model, { wholeAfter: 0 })
   const read = await openMemoryReader(weightBytes(model))
@@ -85,7 +89,7 @@ async function measured(name: string, shape: Shape, { quick, note }: BenchRun): 
     const fork = () => seconds(() => generator.advance(generator.fork(forks), ints([1, 1], [7])))
     const ours = [...writers, writer(generator, several, tokens), read.read, fork]
     const peers = await peersOf(shape, [first, deep], { quick, note })
-    const { cases, others } = await inProcesses(peers, quick ? 2 : 9, (line) => note(`${name}: ${line}`), ours)
+    const { cases, others } = await inProcesses(peers, quick ? 2 : 7, (line) => note(`${name}: ${line}`), ours)
     const written = others.slice(0, contexts.length)
     const [rowsOfSeveral, reading, forking] = others.slice(contexts.length) as [number[], number[], number[]]
     const target = (value: number) => (quick ? {} : { target: value })
@@ -130,7 +134,7 @@ async function measured(name: string, shape: Shape, { quick, note }: BenchRun): 
   }
 }
 
-/** Reading 1k tokens after so many others: what the last part of a prompt of that length costs. */
+/** Reading tokens after so many others: what the last part of a prompt of that length costs. */
 async function readingRows(
   name: string,
   generator: Generator,
@@ -138,7 +142,7 @@ async function readingRows(
   contexts: readonly number[],
   quick: boolean,
 ): Promise<Row[]> {
-  const length = quick ? 32 : 1024
+  const length = quick ? 32 : 512
   const ids = randomIds(1, length, generator.config.vocab)
   const starts = [0, ...contexts.slice(1).map((context) => context - length)]
   const times = starts.map((): number[] => [])

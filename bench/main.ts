@@ -8,7 +8,7 @@ import { formatBytes } from '../src/base/format.ts'
 import { versions } from '../src/cli/inputs.ts'
 import { adamwBench } from './adamw.ts'
 import { attentionBench } from './attention.ts'
-import { decodeBench } from './decode.ts'
+import { decodeBench, decodeLlamaBench } from './decode.ts'
 import { distillBench } from './distill.ts'
 import { leaksBench } from './leaks.ts'
 import { loadingBench } from './loading.ts'
@@ -29,6 +29,7 @@ const benches: Readonly<Record<string, Bench>> = {
   attention: attentionBench,
   maps: mapsBench,
   decode: decodeBench,
+  'decode-llama': decodeLlamaBench,
   loading: loadingBench,
   leaks: leaksBench,
   adamw: adamwBench,

@@ -9,17 +9,15 @@ import argparse
 import json
 import os
 import sys
+import types
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 # This file must not be found in place of the package that it is named after.
 sys.path = [path for path in sys.path if os.path.abspath(path or ".") != os.path.dirname(os.path.abspath(__file__))]
 
-import transformers  # noqa: E402
-
-if not hasattr(transformers, "AutoModelForVision2Seq"):
-    # A name that lm-eval 0.4.9 asks for and transformers 5 no longer has; nothing here uses it.
-    transformers.AutoModelForVision2Seq = transformers.AutoModelForImageTextToText
+# A model class of lm-eval 0.4.9 asks for a name that transformers 5 no longer has; nothing here uses that class.
+sys.modules["lm_eval.models.hf_vlms"] = types.ModuleType("lm_eval.models.hf_vlms")
 
 import lm_eval  # noqa: E402
 from lm_eval.tasks import TaskManager  # noqa: E402

@@ -40,7 +40,7 @@ export async function openDevice(name: DeviceName = 'cpu', options: DeviceOption
       ...sessionOptions,
       ...(externalData.length > 0 && { externalData }),
     })
-    return wrap(session)
+    return wrap(session, name === 'cpu')
   }
   if (name !== 'cpu') await probe(name, open)
   return { name, open }
@@ -55,7 +55,7 @@ export async function openModelFile(
   name: DeviceName = 'cpu',
   options: DeviceOptions = {},
 ): Promise<Session> {
-  return wrap(await InferenceSession.create(path, sessionOptionsOf(name, options)))
+  return wrap(await InferenceSession.create(path, sessionOptionsOf(name, options)), name === 'cpu')
 }
 
 function sessionOptionsOf(name: DeviceName, { threads, fallback = true, exact = false }: DeviceOptions) {
@@ -94,7 +94,8 @@ async function probe(name: DeviceName, open: Device['open']): Promise<void> {
   }
 }
 
-function wrap(session: InferenceSession): Session {
+/** @param writesInPlace whether results are always in the arrays offered for them, so that what the engine returns is a copy */
+function wrap(session: InferenceSession, writesInPlace: boolean): Session {
   let open = true
   const types = new Map(session.inputMetadata.map((info) => [info.name, info.isTensor ? info.type : undefined]))
   return {
@@ -107,7 +108,12 @@ function wrap(session: InferenceSession): Session {
         session.outputNames.map((name) => [name, into[name] ? toTensor(into[name]) : null]),
       )
       const found = await session.run(feeds, fetches)
-      return Object.fromEntries(session.outputNames.map((name) => [name, received(found[name]!, into[name])]))
+      return Object.fromEntries(
+        session.outputNames.map((name) => {
+          const offered = into[name]
+          return [name, offered && writesInPlace ? offered : received(found[name]!, offered)]
+        }),
+      )
     },
     async dispose() {
       if (!open) return

@@ -39,7 +39,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   evaluate: [...running, 'metrics'],
   report: ['base'],
   generate: running,
-  deploy: [...running, 'generate'],
+  deploy: running,
   convert: [...running, 'train', 'evaluate'],
   experiments: [...running, 'train', 'evaluate', 'convert', 'generate', 'metrics', 'tasks'],
   '': portable,

@@ -8,7 +8,7 @@ import { type GraphOptions, modelGraph } from './graph.ts'
 import type { Signature } from './signature.ts'
 import { stored, type WeightType } from './storage.ts'
 import type { Exported, ExportJob } from './target.ts'
-import { asStored, distance, exportLogits, modelLogits } from './verify.ts'
+import { distance, exportLogits, modelLogits, type ParamSource } from './verify.ts'
 import { largestFile, weightFiles } from './weightFiles.ts'
 
 /** What a target's graph is. */
@@ -51,10 +51,10 @@ export async function exportOnnx(
   const session = await open(file)
   try {
     const got = await exportLogits(session, config, traced, signature, limit)
-    const wanted = await modelLogits(device, model, limit)
-    const apart = distance(wanted, got, config.vocab)
-    const rounded = changed.size ? { config, params: asStored(model.params, changed) } : undefined
-    const exact = rounded ? distance(await modelLogits(device, rounded, limit), got, config.vocab) : apart
+    const logitsOf = (source: ParamSource) => modelLogits(device, config, source, limit)
+    const apart = distance(await logitsOf((path) => model.params[path]!), got, config.vocab)
+    const asStored: ParamSource = (path) => changed.get(`p.${path}`)?.() ?? model.params[path]!
+    const exact = changed.size ? distance(await logitsOf(asStored), got, config.vocab) : apart
     if (!(exact.logits <= tolerances[type])) {
       throw new Error(
         `export: logits differ by ${exact.logits} of the largest one from those of the model with the same weights, ` +

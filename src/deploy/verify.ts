@@ -1,9 +1,10 @@
 /** The check before an export is given out: its logits beside those of the model, on a fixed probe. */
 
-import { ints, type NDArray, type Params } from '../base/array.ts'
+import { type FloatArray, ints, type NDArray, type Params } from '../base/array.ts'
 import { random } from '../base/random.ts'
-import { createGenerator } from '../generate/state.ts'
-import type { Model, ModelConfig } from '../models/model.ts'
+import { createForward } from '../execute/forward.ts'
+import { familyOf } from '../models/families.ts'
+import type { ModelConfig } from '../models/model.ts'
 import type { Arrays, Device, Session } from '../runtime/device.ts'
 import type { ModelGraph } from './graph.ts'
 import type { Signature } from './signature.ts'
@@ -23,33 +24,42 @@ const probe: readonly { readonly batch: number; readonly pieces: readonly number
   { batch: 3, pieces: [4, 1, 5] },
 ]
 
+/** Where a model's parameters come from, by path; they are asked for one block at a time and then let go of. */
+export type ParamSource = (path: string) => FloatArray
+
 /**
- * The logits of a model after every token of the probe, piece by piece.
+ * The logits of a model after every token of the probe: (b l v) of each text.
  * @param positions how many a text of the probe may have
  */
 export async function modelLogits(
   device: Device,
-  { config, params }: Model,
+  config: ModelConfig,
+  source: ParamSource,
   positions: number,
 ): Promise<Float32Array[]> {
-  const generator = createGenerator(device, { config, params })
-  const found: Float32Array[] = []
+  const family = familyOf(config)
+  const forward = createForward(device, config)
+  const some = (paths: readonly string[]): Params => Object.fromEntries(paths.map((path) => [path, source(path)]))
   try {
-    for (const { ids } of texts(config, positions)) {
-      let state = generator.start(ids[0]!.shape[0]!)
-      for (const piece of ids) {
-        const done = await generator.advance(state, piece, { logits: 'all' })
-        state = done.state
-        found.push(done.logits.data)
+    const texts = textsOf(config, positions)
+    const ofEmbedding = some([...family.lookups.map(({ table }) => table), ...family.embedPaths])
+    const streams = await inTurn(texts, ({ ids }) => forward.embed(ofEmbedding, { ids }))
+    for (let layer = 0; layer < config.layers; layer++) {
+      const prefix = family.blockPrefix(layer)
+      const ofBlock = some(Object.keys(family.blockParams(config, layer)).map((path) => prefix + path))
+      for (const [i, { ids }] of texts.entries()) {
+        streams[i] = await forward.block(ofBlock, layer, streams[i]!, forward.shared({ ids }))
       }
     }
+    const { weight, bias } = family.unembedding(config)
+    const ofHead = some([...family.headPaths(config), weight, ...(bias ? [bias] : [])])
+    return await inTurn(streams, async (x) => (await forward.logits(ofHead, await forward.head(ofHead, x))).data)
   } finally {
-    await generator.dispose()
+    await forward.dispose()
   }
-  return found
 }
 
-/** The same of an export. */
+/** The same of an export, which reads the texts piece by piece. */
 export async function exportLogits(
   session: Session,
   config: ModelConfig,
@@ -57,18 +67,38 @@ export async function exportLogits(
   signature: Signature,
   positions: number,
 ): Promise<Float32Array[]> {
-  const found: Float32Array[] = []
-  for (const { ids } of texts(config, positions)) {
+  return inTurn(textsOf(config, positions), async ({ ids, pieces }) => {
+    const [batch, length] = ids.shape as [number, number]
+    const found = new Float32Array(batch * length * config.vocab)
     let read = 0
     let past: Arrays | undefined
-    for (const piece of ids) {
-      const results = await session.run(signature.feeds(model, piece, read, past))
+    for (const size of pieces) {
+      const results = await session.run(signature.feeds(model, cut(ids, read, size), read, past))
       past = signature.next(results)
-      read += piece.shape[1]!
-      found.push(results.logits!.data as Float32Array)
+      const logits = results.logits!.data as Float32Array
+      const width = size * config.vocab
+      for (let row = 0; row < batch; row++) {
+        found.set(logits.subarray(row * width, (row + 1) * width), (row * length + read) * config.vocab)
+      }
+      read += size
     }
-  }
-  return found
+    return found
+  })
+}
+
+async function inTurn<A, B>(items: readonly A[], work: (item: A) => Promise<B>): Promise<B[]> {
+  const done: B[] = []
+  for (const item of items) done.push(await work(item))
+  return done
+}
+
+/** Tokens [start, start + size) of every sequence. */
+function cut({ shape, data }: NDArray, start: number, size: number): NDArray {
+  const [batch, length] = shape as [number, number]
+  const rows = Array.from({ length: batch }, (_, row) => {
+    return [...data.subarray(row * length + start, row * length + start + size)]
+  })
+  return ints([batch, size], rows.flat())
 }
 
 /** How far apart logits are. */
@@ -99,25 +129,21 @@ function logSum(values: Float32Array): number {
   return top + Math.log(values.reduce((sum, x) => sum + Math.exp(x - top), 0))
 }
 
-/** The probe's ids, cut to a number of positions. */
-function texts({ vocab }: ModelConfig, positions: number): { readonly ids: readonly NDArray[] }[] {
+/** The probe, cut to a number of positions. */
+function textsOf(
+  { vocab }: ModelConfig,
+  positions: number,
+): { readonly ids: NDArray; readonly pieces: readonly number[] }[] {
   const rng = random(0).split('probe')
   return probe.map(({ batch, pieces }) => {
     let left = positions
-    const ids = pieces.flatMap((size) => {
+    const fitting = pieces.map((size) => {
       const l = Math.min(size, left)
       left -= l
-      if (l === 0) return []
-      const data = Int32Array.from({ length: batch * l }, () => rng.integer(vocab))
-      return [ints([batch, l], data)]
+      return l
     })
-    return { ids }
+    const length = fitting.reduce((sum, size) => sum + size, 0)
+    const data = Int32Array.from({ length: batch * length }, () => rng.integer(vocab))
+    return { ids: ints([batch, length], data), pieces: fitting.filter((size) => size > 0) }
   })
-}
-
-/** The parameters with those that were stored otherwise as they were stored. */
-export function asStored(params: Params, changed: ReadonlyMap<string, () => Params[string]>): Params {
-  return Object.fromEntries(
-    Object.entries(params).map(([path, array]) => [path, changed.get(`p.${path}`)?.() ?? array]),
-  )
 }

@@ -1,6 +1,6 @@
-/** `npm run bench -- NAME [--quick] [--json]`: runs one bench of the table, prints it and keeps it in results/. */
+/** `npm run bench -- NAME [--quick] [--part PART] [--json]`: runs one bench of the table, prints it and keeps it in results/. */
 
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { cpus, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -15,7 +15,7 @@ import { loadingBench } from './loading.ts'
 import { loraBench } from './lora.ts'
 import { mapsBench } from './maps.ts'
 import { memoryBench } from './memory.ts'
-import type { Bench } from './row.ts'
+import type { Bench, Row } from './row.ts'
 import { startBench } from './start.ts'
 import { startupBench } from './startup.ts'
 import { tableText } from './table.ts'
@@ -57,10 +57,15 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   const bench = Object.hasOwn(benches, name) ? benches[name] : undefined
   if (!bench || positionals.length > 1) return usage(`got ${positionals.join(' ')}, want one of ${names.join(', ')}`)
+  const { quick, part } = values
+  if (part !== undefined && !bench.parts?.includes(part)) {
+    return usage(`${name}: got part ${part}, want ${bench.parts?.join(' or ') ?? 'none, it is measured as a whole'}`)
+  }
   const note = (message: string) => (values.json ? console.log(JSON.stringify({ message })) : console.error(message))
   try {
-    const rows = await bench.run({ quick: values.quick, note })
-    const command = `npm run bench -- ${argv.join(' ')}`
+    const found = await bench.run({ quick, note, ...(part !== undefined && { part }) })
+    const rows = part === undefined ? found : await besideOtherParts(name, part, found)
+    const command = `npm run bench -- ${part === undefined ? argv.join(' ') : `${name} --part …`}`
     const result = { name, machine: machine(), command, rows }
     await mkdir(results, { recursive: true })
     await writeFile(`${results}${name}.json`, `${JSON.stringify(result, null, 2)}\n`)
@@ -72,8 +77,19 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
+/** The rows of a part in the place of those that it had before, beside those of other parts. */
+async function besideOtherParts(name: string, part: string, found: readonly Row[]): Promise<Row[]> {
+  const text = await readFile(`${results}${name}.json`, 'utf8').catch(() => '{"rows":[]}')
+  const known = (JSON.parse(text) as { readonly rows: readonly Row[] }).rows
+  return [...known.filter((row) => !` ${row.case} `.includes(` ${part} `)), ...found]
+}
+
 function parse(args: readonly string[]) {
-  const options = { quick: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } } as const
+  const options = {
+    quick: { type: 'boolean', default: false },
+    part: { type: 'string' },
+    json: { type: 'boolean', default: false },
+  } as const
   return parseArgs({ args: [...args], options, allowPositionals: true })
 }
 

@@ -18,6 +18,9 @@ const decodeTarget = 1.3
 const others = ['hedgehog+half', 'hybrid:64', 'window:64:4', 'top-k:64'] as const
 const names = [...Object.keys(featureMaps), ...others]
 
+/** Where a layer's attention is measured. */
+const layer = new URL('attention.ts', import.meta.url).href
+
 /** Tokens of a round. */
 const tokens = 20
 
@@ -37,32 +40,42 @@ export const cases = {
   },
 } satisfies Cases
 
+const tokenPart = 'token'
+
+/** What is measured of one layer. */
+const passes = [1024, 8192].flatMap((length) => [false, true].map((backward) => ({ length, backward })))
+
 export const mapsBench: Bench = {
   summary: 'every map and kind of attention beside softmax: one layer at 1k and 8k tokens, and a decoded token',
   target: `a token of GPT-2 small with the hybrid costs at most ${decodeTarget} times one with its map alone`,
-  async run({ quick, note }) {
-    const lengths = quick ? [128] : [1024, 8192]
-    const all = quick ? ['elu', 'hybrid:64'] : names
-    const attention = new URL('attention.ts', import.meta.url).href
+  parts: [...passes.map(passName), tokenPart],
+  async run({ quick, note, part }) {
+    const wanted = passes.filter((pass) => part === undefined || passName(pass) === part)
     const rows: Row[] = []
-    for (const length of lengths) {
-      for (const backward of [false, true]) {
-        // Softmax stands in every batch of cases, so that each ratio is of one run.
-        for (let first = 0; first < all.length; first += atOnce) {
-          const batch = ['softmax', ...all.slice(first, first + atOnce)]
-          note(`${length} tokens, ${backward ? 'forward and backward' : 'forward'}: ${batch.join(', ')}`)
-          const sources = batch.map((plan) => ({
-            module: attention,
-            name: 'attention',
-            options: { plan, length, backward },
-          }))
-          const found = await inProcesses(sources, quick ? 1 : 3)
-          rows.push(...layerRows(batch, found.cases, length, backward, first === 0))
-        }
-      }
+    for (const { length, backward } of wanted) {
+      if (!quick || length === passes[0]!.length)
+        rows.push(...(await passRows(quick ? 128 : length, backward, quick, note)))
     }
-    return [...rows, ...(await decodeRows(quick, note))]
+    return part === undefined || part === tokenPart ? [...rows, ...(await decodeRows(quick, note))] : rows
   },
+}
+
+function passName({ length, backward }: (typeof passes)[number]): string {
+  return `${backward ? 'fwd+bwd' : 'fwd'} ${length >= 1024 ? `${length / 1024}k` : length}`
+}
+
+async function passRows(length: number, backward: boolean, quick: boolean, note: (line: string) => void) {
+  const all = quick ? ['elu', 'hybrid:64'] : names
+  const rows: Row[] = []
+  // Softmax stands in every batch of cases, so that each ratio is of one run.
+  for (let first = 0; first < all.length; first += atOnce) {
+    const batch = ['softmax', ...all.slice(first, first + atOnce)]
+    note(`${length} tokens, ${backward ? 'forward and backward' : 'forward'}: ${batch.join(', ')}`)
+    const sources = batch.map((plan) => ({ module: layer, name: 'attention', options: { plan, length, backward } }))
+    const found = await inProcesses(sources, quick ? 1 : 3)
+    rows.push(...layerRows(batch, found.cases, { length, backward }, first === 0))
+  }
+  return rows
 }
 
 /** Cases that live side by side: each holds its memory until the last is measured. */
@@ -71,14 +84,13 @@ const atOnce = 5
 function layerRows(
   batch: readonly string[],
   found: readonly Measured[],
-  length: number,
-  backward: boolean,
+  pass: (typeof passes)[number],
   first: boolean,
 ): Row[] {
   const [softmax] = found
   return batch.flatMap((name, i): Row[] => {
     if (i === 0 && !first) return []
-    const title = `${name} ${backward ? 'fwd+bwd' : 'fwd'} ${length >= 1024 ? `${length / 1024}k` : length}`
+    const title = `${name} ${passName(pass)}`
     const { values, peak } = found[i]!
     const beside = (ratio: number) => (i === 0 ? {} : { peer: 'softmax', ratio })
     return [

@@ -17,6 +17,8 @@ export interface Row {
 export interface BenchRun {
   /** Tiny sizes: shows that the bench works, and nothing about speed. */
   readonly quick: boolean
+  /** Which of {@link Bench.parts} to measure. Default: all. */
+  readonly part?: string
   /** Tells the person waiting what is being measured, or why something is left out. */
   readonly note: (line: string) => void
 }
@@ -27,6 +29,8 @@ export interface Bench {
   readonly summary: string
   /** What should hold, in words. */
   readonly target: string
+  /** Parts that can be measured alone, where the whole takes long; each stands in its rows' names. */
+  readonly parts?: readonly string[]
   run(how: BenchRun): Promise<Row[]>
 }
 

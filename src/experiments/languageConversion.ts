@@ -107,10 +107,8 @@ export async function languageConversionCases(setup: Setup, conversion: Language
       return { values: { perplexity } }
     },
   })
-  const controls = (name: string) => {
-    if (!conversion.swapped) return []
-    return controlsOf(linearize(teacher, name, random(setup.seed))).map(([part]) => control(name, part))
-  }
+  const controls = (name: string) =>
+    controlsOf(linearize(teacher, name, random(setup.seed))).map(([part]) => control(name, part))
   return [
     { name: 'zero-shot', run: () => measures.result('zero-shot', teacher) },
     {

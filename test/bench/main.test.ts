@@ -22,6 +22,13 @@ describe('npm run bench', () => {
     assert.equal(stdout, '')
     assert.match(stderr, /^bench: got train-stp, want one of train-step, .*startup, start\n$/)
   })
+
+  it('refuses a part that a bench does not have, naming those that it has', () => {
+    const { status, stderr } = bench('maps', '--part', 'fwd 2k')
+    assert.equal(status, 2)
+    assert.match(stderr, /^bench: maps: got part fwd 2k, want fwd 1k or fwd\+bwd 1k or .* or token\n$/)
+    assert.match(bench('adamw', '--part', 'x').stderr, /want none, it is measured as a whole\n$/)
+  })
 })
 
 describe('a measurement', () => {

@@ -143,14 +143,16 @@ describe('an experiment', () => {
   })
 })
 
-it('a converted model has perplexity and divergence, as it is, finetuned, and by each attention', async () => {
+it('a converted model has perplexity and divergence, as it is, finetuned, and by each attention; a hybrid beside its controls', async () => {
   const experiment = experimentNamed('brown-maps')
   const tiny = { length: 16, batch: 2, testTokens: 64, distillSteps: 2, finetuneSteps: 1 }
   const result = await finish(
     runExperiment('brown-maps', experiment, setupOf(experiment, ['hedgehog', 'hybrid:4'], tiny)),
   )
   const value = Object.fromEntries(result.rows.map(({ name, values }) => [name, values]))
-  assert.deepEqual(Object.keys(value), ['zero-shot', 'softmax', 'hedgehog', 'hybrid:4'])
+  const controls = ['linear-only', 'window-only', 'none'].map((part) => `hybrid:4, ${part}`)
+  assert.deepEqual(Object.keys(value), ['zero-shot', 'softmax', 'hedgehog', 'hybrid:4', ...controls])
+  assert.equal(new Set(['hybrid:4', ...controls].map((name) => value[name]!.perplexity)).size, 4)
   assert.ok(Math.abs(value['zero-shot']!.KL!) < 1e-5)
   assert.ok(value.hedgehog!.KL! > 0 && value.hedgehog!.perplexity! > 1)
 })

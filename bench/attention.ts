@@ -11,7 +11,7 @@ import type { Tensors } from '../src/graph/trace.ts'
 import { initialise } from '../src/nn/params.ts'
 import { openDevice } from '../src/node/device.ts'
 import { compile } from '../src/runtime/compile.ts'
-import { type Cases, inProcesses, type Measured, median, medianRatio, seconds } from './measure.ts'
+import { type Cases, inProcesses, type Measured, median, medianRatio, processorSeconds, seconds } from './measure.ts'
 import type { Bench, Row } from './row.ts'
 
 const module = import.meta.url
@@ -25,10 +25,12 @@ export interface Options {
   readonly plan: string
   readonly length: number
   readonly backward: boolean
+  /** On one thread, by processor time. */
+  readonly oneThread?: boolean
 }
 
 export const cases = {
-  async attention({ plan: name, length, backward }: Options) {
+  async attention({ plan: name, length, backward, oneThread = false }: Options) {
     const plan = planFor(planNamed(name), length)
     const rng = random(1)
     const shape = [1, heads, length, headDim]
@@ -41,10 +43,14 @@ export const cases = {
       const d = vjp([y], [dy!], Object.values(inputs))
       return { y, ...Object.fromEntries(names.map((input, i): [string, Tensor] => [`d.${input}`, d[i]!])) }
     }
-    const compiled = compile(await openDevice(), backward ? withGradients : (inputs) => ({ y: attend(inputs) }))
+    const compiled = compile(
+      await openDevice('cpu', oneThread ? { threads: 1 } : {}),
+      backward ? withGradients : (inputs) => ({ y: attend(inputs) }),
+    )
     const inputs = { ...qkv, ...params, ...(backward && { dy: normals(shape, 4) }) }
     const workspace = createWorkspace()
-    return () => seconds(() => workspace.run('attention', compiled, inputs))
+    const measure = oneThread ? processorSeconds : seconds
+    return () => measure(() => workspace.run('attention', compiled, inputs))
   },
 } satisfies Cases
 

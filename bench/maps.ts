@@ -7,6 +7,7 @@ import { random } from '../src/base/random.ts'
 import { createGenerator } from '../src/generate/state.ts'
 import { newModel } from '../src/models/families.ts'
 import { openDevice } from '../src/node/device.ts'
+import type { Options } from './attention.ts'
 import { configOf } from './gpt2Small.ts'
 import { type Cases, inProcesses, type Measured, median, medianRatio, seconds } from './measure.ts'
 import type { Bench, Row } from './row.ts'
@@ -20,6 +21,9 @@ const names = [...Object.keys(featureMaps), ...others]
 
 /** Where a layer's attention is measured. */
 const layer = new URL('attention.ts', import.meta.url).href
+
+/** What several matrices of length² for each head at once keep from being measured at 8k. */
+const tooLarge = 'top-k:64'
 
 /** Tokens of a round. */
 const tokens = 20
@@ -46,7 +50,8 @@ const tokenPart = 'token'
 const passes = [1024, 8192].flatMap((length) => [false, true].map((backward) => ({ length, backward })))
 
 export const mapsBench: Bench = {
-  summary: 'every map and kind of attention beside softmax: one layer at 1k and 8k tokens, and a decoded token',
+  summary:
+    'every map and kind of attention beside softmax: one layer on one thread at 1k and 8k tokens, and a decoded token',
   target: `a token of GPT-2 small with the hybrid costs at most ${decodeTarget} times one with its map alone`,
   parts: [...passes.map(passName), tokenPart],
   async run({ quick, note, part }) {
@@ -65,40 +70,36 @@ function passName({ length, backward }: (typeof passes)[number]): string {
 }
 
 async function passRows(length: number, backward: boolean, quick: boolean, note: (line: string) => void) {
-  const all = quick ? ['elu', 'hybrid:64'] : names
-  const rows: Row[] = []
-  // Softmax stands in every batch of cases, so that each ratio is of one run.
+  const isLong = length > passes[0]!.length
+  const all = ['softmax', ...(quick ? ['elu', 'hybrid:64'] : names.filter((name) => !isLong || name !== tooLarge))]
+  if (isLong) note(`${tooLarge} is left out: each of its matrices of length² has ${gigabytes(12 * length ** 2 * 4)} GB`)
+  const found: Measured[] = []
+  // Cases that run side by side hold their memory until the last of them is measured.
+  const atOnce = isLong ? 2 : 6
   for (let first = 0; first < all.length; first += atOnce) {
-    const batch = ['softmax', ...all.slice(first, first + atOnce)]
-    note(`${length} tokens, ${backward ? 'forward and backward' : 'forward'}: ${batch.join(', ')}`)
-    const sources = batch.map((plan) => ({ module: layer, name: 'attention', options: { plan, length, backward } }))
-    const found = await inProcesses(sources, quick ? 1 : 3)
-    rows.push(...layerRows(batch, found.cases, { length, backward }, first === 0))
+    const batch = all.slice(first, first + atOnce)
+    note(`${passName({ length, backward })}: ${batch.join(', ')}`)
+    const options = batch.map((plan): Options => ({ plan, length, backward, oneThread: true }))
+    const sources = options.map((one) => ({ module: layer, name: 'attention', options: one }))
+    found.push(...(await inProcesses(sources, quick || isLong ? 1 : 3)).cases)
   }
-  return rows
+  return layerRows(all, found, passName({ length, backward }))
 }
 
-/** Cases that live side by side: each holds its memory until the last is measured. */
-const atOnce = 5
-
-function layerRows(
-  batch: readonly string[],
-  found: readonly Measured[],
-  pass: (typeof passes)[number],
-  first: boolean,
-): Row[] {
-  const [softmax] = found
-  return batch.flatMap((name, i): Row[] => {
-    if (i === 0 && !first) return []
-    const title = `${name} ${passName(pass)}`
+/** Times are processor time, so that cases that were not measured side by side can be compared. */
+function layerRows(all: readonly string[], found: readonly Measured[], pass: string): Row[] {
+  const [softmax] = found.map(({ values }) => median(values))
+  return all.flatMap((name, i): Row[] => {
     const { values, peak } = found[i]!
     const beside = (ratio: number) => (i === 0 ? {} : { peer: 'softmax', ratio })
     return [
-      { case: title, value: median(values) * 1000, unit: 'ms', ...beside(medianRatio(softmax!.values, values)) },
-      { case: `${title} peak`, value: peak / 1e9, unit: 'GB', ...beside(softmax!.peak / peak) },
+      { case: `${name} ${pass}`, value: median(values) * 1000, unit: 'ms', ...beside(softmax! / median(values)) },
+      { case: `${name} ${pass} peak`, value: peak / 1e9, unit: 'GB', ...beside(found[0]!.peak / peak) },
     ]
   })
 }
+
+const gigabytes = (bytes: number) => (bytes / 1e9).toFixed(1)
 
 async function decodeRows(quick: boolean, note: (line: string) => void): Promise<Row[]> {
   const plans = ['hedgehog-softmax', 'hybrid:64/hedgehog-softmax', 'hedgehog-exp', 'hybrid:64/hedgehog-exp']

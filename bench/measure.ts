@@ -40,6 +40,17 @@ export async function seconds(work: () => unknown): Promise<number> {
   return (performance.now() - start) / 1000
 }
 
+/**
+ * The seconds of processor time that some work takes, over all threads of this process: on one thread, what it would take
+ * on a machine with nothing else to do.
+ */
+export async function processorSeconds(work: () => unknown): Promise<number> {
+  const start = process.cpuUsage()
+  await work()
+  const { user, system } = process.cpuUsage(start)
+  return (user + system) / 1e6
+}
+
 /** Prepares a case in a process of its own and returns what measures one round of it. */
 export type Measurement = () => Promise<number>
 

@@ -8,8 +8,9 @@ import { tokenAccuracy } from '../evaluate/accuracy.ts'
 import { createBackward } from '../execute/backward.ts'
 import { createForward } from '../execute/forward.ts'
 import type { Batch } from '../execute/objective.ts'
-import { newModel } from '../models/families.ts'
+import { newModel, paramSpecs } from '../models/families.ts'
 import { gpt2 } from '../models/gpt2.ts'
+import type { Model } from '../models/model.ts'
 import type { CaseResult } from '../report/experimentTypes.ts'
 import { draws, heldOutDraws } from '../tasks/draws.ts'
 import { associativeRecall, multiQueryRecall } from '../tasks/recall.ts'
@@ -29,6 +30,8 @@ const modelSettings = {
   rates: chosen(1, 'learning rates that are tried, each half of the last, until one solves the task'),
   decay: chosen(1, 'whether the learning rate falls to 0 along a cosine (1) or stays (0)'),
   warmup: chosen(100, 'steps in which the learning rate rises', 10),
+  softmaxLayers: chosen(0, 'first layers that keep softmax attention, so that the others alone are compared'),
+  alike: chosen(0, 'whether keys of the last layer begin as its queries (1) or independent of them (0)'),
   enough: published(0.99, 'accuracy that ends a training'),
 } as const satisfies Record<string, Setting>
 
@@ -86,14 +89,14 @@ async function* trainedAt(name: string, rate: number, setup: Setup, draw: Draw) 
     gpt2.configOf({ layers: layers!, heads: heads!, width: width!, inner: width!, vocab: vocab!, maxLength: length! }),
     random(seed).split('weights'),
   )
-  const model = linearize(plain, name, random(seed).split('maps'))
+  const start = startOf(plain, name, setup)
   const held = heldOutDraws((rng) => draw(settings, rng, true), { seed, batches: Math.ceil(heldOutSequences / batch!) })
-  const forward = createForward(device, model.config)
-  const objective = createBackward(device, model.config)
+  const forward = createForward(device, start.config)
+  const objective = createBackward(device, start.config)
   const accuracy = (params: Params) => tokenAccuracy(forward, params, held)
   try {
     const done = yield* runStage(setup, `${name}-${rate}`.replaceAll('/', '_'), 'train', (run) =>
-      train(objective, widened(model.params, width!), {
+      train(objective, start.params, {
         ...run,
         steps: steps!,
         batches: draws((rng) => draw(settings, rng, false), { seed }),
@@ -116,6 +119,32 @@ async function* trainedAt(name: string, rate: number, setup: Setup, draw: Draw) 
     await forward.dispose()
     await objective.dispose()
   }
+}
+
+/** The model before training: a name's attention in the layers that are compared, and weights of a size to learn from. */
+function startOf(plain: Model, name: string, { settings, seed }: Setup): Model {
+  const { softmaxLayers, alike, width } = settings as Record<string, number>
+  const { config, params } = linearize(plain, name, random(seed).split('maps'))
+  const attention = config.attention.map((plan, layer) =>
+    layer < softmaxLayers! ? plain.config.attention[layer]! : plan,
+  )
+  const mixed = { ...config, attention }
+  const own = widened(params, width!)
+  const known = Object.fromEntries(Object.keys(paramSpecs(mixed)).map((path) => [path, own[path]!]))
+  return { config: mixed, params: alike ? withKeysAsQueries(known, config.layers - 1) : known }
+}
+
+/**
+ * The keys of a layer begin as its queries: what is alike attends to each other from the start. Softmax learns recall in
+ * fewer steps so (arXiv 2305.09828 begins near it too).
+ */
+function withKeysAsQueries(params: Params, layer: number): Params {
+  const path = `h.${layer}.attn.c_attn.weight`
+  const { shape, data } = params[path]!
+  const columns = shape[1]!
+  const third = columns / 3
+  const keyOf = (i: number) => (Math.floor((i % columns) / third) === 1 ? data[i - third]! : data[i]!)
+  return { ...params, [path]: { ...params[path]!, data: data.map((_, i) => keyOf(i)) } }
 }
 
 /**

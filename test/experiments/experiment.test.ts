@@ -106,6 +106,24 @@ describe('an experiment', () => {
     assert.match(experimentHtml(result, 'hedgehog <x>'), /hedgehog &lt;x&gt;/)
   })
 
+  it('can compare attentions in the last layers alone, behind those that keep softmax', async () => {
+    const experiment = experimentNamed('mqar-64-4')
+    const accuracies = async (changed: Readonly<Record<string, number>>) => {
+      const tiny = { ...small, vocab: 64, pairs: 2, steps: 40, ...changed }
+      const { rows } = await finish(runExperiment('x', experiment, setupOf(experiment, ['softmax', 'elu'], tiny)))
+      return rows.map(({ lines }) => lines![0]!.points)
+    }
+    const [softmax, elu] = await accuracies({})
+    const [, behindOne] = await accuracies({ softmaxLayers: 1 })
+    const [, behindAll] = await accuracies({ softmaxLayers: 2 })
+    assert.deepEqual(behindAll, softmax)
+    assert.notDeepEqual(elu, softmax)
+    assert.notDeepEqual(behindOne, softmax)
+    assert.notDeepEqual(behindOne, elu)
+    const [alike] = await accuracies({ alike: 1 })
+    assert.notDeepEqual(alike, softmax)
+  })
+
   it('that was interrupted goes on to the same rows, without repeating what was finished', async () => {
     const experiment = experimentNamed('mqar-64-4')
     const names = ['softmax', 'elu']

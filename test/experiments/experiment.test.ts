@@ -109,7 +109,7 @@ describe('an experiment', () => {
   it('can compare attentions in the last layers alone, behind those that keep softmax', async () => {
     const experiment = experimentNamed('mqar-64-4')
     const accuracies = async (changed: Readonly<Record<string, number>>) => {
-      const tiny = { ...small, vocab: 64, pairs: 2, steps: 40, ...changed }
+      const tiny = { ...small, vocab: 64, pairs: 2, steps: 8, ...changed }
       const { rows } = await finish(runExperiment('x', experiment, setupOf(experiment, ['softmax', 'elu'], tiny)))
       return rows.map(({ lines }) => lines![0]!.points)
     }

@@ -24,7 +24,7 @@ const folders = ['models/tiny', 'models/tiny-maps']
 const results = ['tiny', 'properties', 'associative-recall', 'spam']
 
 /** Bytes of each text that comes with the page. */
-const textBytes = { train: 1_200_000, validation: 80_000, test: 120_000 }
+const textBytes = { train: 800_000, validation: 80_000, test: 120_000 }
 
 /** The programs as esbuild gives them: two entries, and chunks that are loaded when they are needed. */
 export async function bundled(): Promise<BuildResult<{ write: false; metafile: true }>> {

@@ -15,7 +15,7 @@ import type { CaseResult } from '../report/experimentTypes.ts'
 import { draws, heldOutDraws } from '../tasks/draws.ts'
 import { associativeRecall, multiQueryRecall } from '../tasks/recall.ts'
 import { adamw } from '../train/optimizers.ts'
-import { runStage } from '../train/stage.ts'
+import { runStage, type StageHost } from '../train/stage.ts'
 import { train } from '../train/train.ts'
 import type { Experiment, Setting, Setup } from './experiment.ts'
 import { chosen, published } from './settings.ts'
@@ -35,15 +35,17 @@ const modelSettings = {
   enough: published(0.99, 'accuracy that ends a training'),
 } as const satisfies Record<string, Setting>
 
-type Draw = (settings: Readonly<Record<string, number>>, rng: Random, held: boolean) => Batch
+/** Draws a batch with the settings of an experiment; `held` for one that is measured on. */
+export type RecallDraw = (settings: Readonly<Record<string, number>>, rng: Random, held: boolean) => Batch
 
-interface RecallTask {
+/** A kind of recall, as what it takes to make an experiment of it. */
+export interface RecallTask {
   readonly title: string
   readonly source: string
   readonly about: string
   readonly settings: Readonly<Record<string, Setting>>
   readonly published: Experiment['published']
-  readonly draw: Draw
+  readonly draw: RecallDraw
 }
 
 function recallExperiment({ title, source, about, settings, published: known, draw }: RecallTask): Experiment {
@@ -63,7 +65,7 @@ function recallExperiment({ title, source, about, settings, published: known, dr
 }
 
 /** Trains at one learning rate after the other until the task is solved; the best is what counts. */
-async function* trained(name: string, setup: Setup, draw: Draw): Job<CaseResult> {
+async function* trained(name: string, setup: Setup, draw: RecallDraw): Job<CaseResult> {
   let best: { accuracy: number; steps: number; rate: number; points: [number, number][] } | undefined
   for (let i = 0; i < setup.settings.rates!; i++) {
     const rate = setup.settings.fastest! / 2 ** i
@@ -82,7 +84,14 @@ async function* trained(name: string, setup: Setup, draw: Draw): Job<CaseResult>
 /** Held-out sequences that the accuracy is measured on. */
 const heldOutSequences = 256
 
-async function* trainedAt(name: string, rate: number, setup: Setup, draw: Draw) {
+/** What a training on recall is run with. */
+export type RecallSetup = Pick<Setup, 'device' | 'settings' | 'seed' | keyof StageHost>
+
+/**
+ * Trains a small decoder from scratch with an attention; progress has the share of held-out answers that are wrong as
+ * `validationLoss`, about 24 times.
+ */
+export async function* trainedAt(name: string, rate: number, setup: RecallSetup, draw: RecallDraw) {
   const { device, settings, seed } = setup
   const { layers, heads, width, vocab, length, steps, batch, warmup, enough } = settings as Record<string, number>
   const plain = newModel(
@@ -184,22 +193,25 @@ const multiQuery = (length: number, pairs: number): Experiment =>
 const solved = (name: string) => ({ name, values: { accuracy: 100 } })
 const failed = (name: string) => ({ name, values: { accuracy: 17 } })
 
+/** Recall in short sequences of few ids: solved in minutes where an attention can do it at all. */
+export const smallRecall: RecallTask = {
+  title: 'Associative recall',
+  source: 'arXiv 2402.04347, associative recall',
+  about: 'keys and values of a small vocabulary, learned from each value that came before, measured on the last',
+  settings: {
+    vocab: chosen(20, 'token ids: 9 keys, 9 values, a mark'),
+    length: chosen(16, 'tokens in a sequence'),
+    batch: chosen(64, 'sequences in a batch', 32),
+    steps: chosen(4000, 'steps of one training at most', 120),
+    decay: chosen(0, 'whether the learning rate falls to 0 along a cosine (1) or stays (0)'),
+  },
+  published: [...['softmax', 'taylor', 'hedgehog'].map(solved), ...['elu', 'performer', 'cosformer'].map(failed)],
+  draw: ({ batch, length, vocab }, rng, held) =>
+    associativeRecall({ batch: batch!, length: length!, vocab: vocab!, loss: held ? 'answer' : 'values' }, rng),
+}
+
 export const recallExperiments = {
-  'associative-recall': recallExperiment({
-    title: 'Associative recall',
-    source: 'arXiv 2402.04347, associative recall',
-    about: 'keys and values of a small vocabulary, learned from each value that came before, measured on the last',
-    settings: {
-      vocab: chosen(20, 'token ids: 9 keys, 9 values, a mark'),
-      length: chosen(16, 'tokens in a sequence'),
-      batch: chosen(64, 'sequences in a batch', 32),
-      steps: chosen(4000, 'steps of one training at most', 120),
-      decay: chosen(0, 'whether the learning rate falls to 0 along a cosine (1) or stays (0)'),
-    },
-    published: [...['softmax', 'taylor', 'hedgehog'].map(solved), ...['elu', 'performer', 'cosformer'].map(failed)],
-    draw: ({ batch, length, vocab }, rng, held) =>
-      associativeRecall({ batch: batch!, length: length!, vocab: vocab!, loss: held ? 'answer' : 'values' }, rng),
-  }),
+  'associative-recall': recallExperiment(smallRecall),
   'mqar-64-4': multiQuery(64, 4),
   'mqar-128-8': multiQuery(128, 8),
 }

@@ -55,7 +55,9 @@ export function openDesk(): Desk {
     if (message.kind === 'news') return job.see(message.news)
     waiting.delete(message.id)
     if (message.kind === 'done') job.done(message.result)
-    else job.failed(Object.assign(new Error(message.message), { name: message.name }))
+    else job.failed(named(message.name, message.message))
+    // A worker whose engine has failed is of no use to a next job.
+    if (message.kind === 'failed' && message.name === 'EngineFault') end(named('EngineFault', message.message))
   }
 
   return {
@@ -74,6 +76,10 @@ export function openDesk(): Desk {
         signal?.addEventListener('abort', stop, { once: true })
       })
     },
-    close: () => end(Object.assign(new Error('The job was ended.'), { name: 'Interrupted' })),
+    close: () => end(named('Interrupted', 'The job was ended.')),
   }
+}
+
+function named(name: string, message: string): Error {
+  return Object.assign(new Error(message), { name })
 }

@@ -5,6 +5,7 @@ import type { ProviderName } from '../web/engine.ts'
 import type { AttentionJobs } from './attention/types.ts'
 import type { ChatJobs } from './chat/types.ts'
 import type { ConvertJobs } from './conversion.ts'
+import type { RecallJobs } from './recall.ts'
 
 /** What goes into a job, what it tells while it runs, and what it ends with; all plain data that can be sent. */
 export interface JobShape {
@@ -14,7 +15,7 @@ export interface JobShape {
 }
 
 /** Every job that a worker does, by name; views add theirs here, and `worker/jobs.ts` has what they do. */
-export interface Jobs extends AttentionJobs, ChatJobs, ConvertJobs {
+export interface Jobs extends AttentionJobs, ChatJobs, ConvertJobs, RecallJobs {
   /** Opens a device and runs a training step's worth of arithmetic on it. */
   readonly check: { readonly input: DeviceChoice; readonly news: Progress; readonly result: CheckResult }
 }

@@ -28,6 +28,12 @@ export const views: readonly ViewEntry[] = [
     load: () => import('./views/chat.ts'),
   },
   {
+    path: 'recall',
+    title: 'Recall',
+    about: 'Train two small models from scratch side by side, and see which attention learns to recall.',
+    load: () => import('./views/recall.ts'),
+  },
+  {
     path: 'report',
     title: 'Report',
     about: 'Open the report of a conversion, an inspection or an experiment that the command line wrote.',

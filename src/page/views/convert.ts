@@ -103,6 +103,9 @@ export function open(app: App): Mounted {
         ),
       ),
     )
+    // The report has them too.
+    curves.clear()
+    scores.clear()
     await drawSections(report, reportSections(found))
   }
 
@@ -223,8 +226,8 @@ function conversionForm(changed: () => void) {
   const numbers = {
     length: numberField('Tokens in a sequence', 128, 8, 4096),
     batch: numberField('Sequences in a batch', 8, 1, 64),
-    distillSteps: numberField('Steps of distillation', 60, 0, 10_000),
-    finetuneSteps: numberField('Steps of finetuning', 20, 0, 10_000),
+    distillSteps: numberField('Steps of distillation', 40, 0, 10_000),
+    finetuneSteps: numberField('Steps of finetuning', 10, 0, 10_000),
     seed: numberField('Seed', 0, 0, 2 ** 31 - 1),
   }
   const element = h(

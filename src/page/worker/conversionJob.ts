@@ -11,7 +11,7 @@ import type { StageHost } from '../../train/stage.ts'
 import type { ConversionChoices } from '../conversion.ts'
 
 /** Test tokens that perplexities are measured on at most: a tab is slower than the command line. */
-const testTokens = 8192
+const testTokens = 4096
 
 /**
  * The conversion that was chosen.

@@ -22,7 +22,7 @@ import { conversionsFolder, modelName } from '../models.ts'
 import { commandOf, conversionJob } from './conversionJob.ts'
 import type { Host } from './host.ts'
 import type { WorkerJob } from './jobs.ts'
-import { openRef } from './models.ts'
+import { mostWeights, openRef } from './models.ts'
 import { copyInto, openShelf, type Shelf } from './shelf.ts'
 
 const workFolder = 'convert-work'
@@ -54,6 +54,7 @@ export const convertModel: WorkerJob<'convert'> = async function* ({ device: nam
     const stored = (await readJson(work, jobFile)) as unknown as Stored
     const loaded = yield* shown(teacher(host, work, stored))
     const texts = yield* shown(textsOf(host, work, stored))
+    yield { kind: 'progress', progress: { phase: 'read the text', step: 0, steps: 1, seconds: 0 } }
     const device = await host.device(name)
     const past: ConvertNews[] = []
     const job = conversionJob(device, loaded, texts, stored.choices, { clock: host.clock, signal })
@@ -99,8 +100,9 @@ async function* store(host: Host, places: Shelf, { model, texts, choices }: NewC
 }
 
 async function* teacher(host: Host, work: Folder, { site, model }: Stored): Job<Loaded> {
-  if (site !== undefined) return loadLanguage(yield* host.folder(site))
-  return loadLanguage({ ...(await modelFolder(subfolder(work, 'model'))), name: model })
+  if (site !== undefined) return loadLanguage(yield* host.folder(site), { memory: mostWeights })
+  const folder = await modelFolder(subfolder(work, 'model'))
+  return loadLanguage({ ...folder, name: model }, { memory: mostWeights })
 }
 
 async function* textsOf(host: Host, work: Folder, { ownTexts, choices }: Stored): Job<Split<string>> {

@@ -12,8 +12,11 @@ import { fetched } from '../../web/http.ts'
 export interface Host {
   /** Seconds on a steady clock. */
   clock(): number
-  /** @throws Error when this browser does not have it. */
-  device(name: ProviderName): Promise<Device>
+  /**
+   * @param threads of WebAssembly; default: all that there are. The first device of a worker decides.
+   * @throws Error when this browser does not have it.
+   */
+  device(name: ProviderName, threads?: number): Promise<Device>
   /** A folder that comes with the page, e.g. `models/tiny`; fetched once, with progress. */
   folder(name: string): Job<Source>
 }
@@ -29,7 +32,10 @@ export function openHost(base: string): Host {
   let assets: Promise<Assets> | undefined
   return {
     clock,
-    device: (name) => known(devices, name, () => openDevice(name, { assets: new URL('ort/', base).href })),
+    device: (name, threads) => {
+      const options = { assets: new URL('ort/', base).href, ...(threads !== undefined && { threads }) }
+      return known(devices, name, () => openDevice(name, options))
+    },
     async *folder(name) {
       const found = folders.get(name)
       if (found) return found

@@ -6,6 +6,7 @@ import type { JobName, Jobs } from '../protocol.ts'
 import { check } from './check.ts'
 import { convertModel, forget, pack, unfinished } from './convert.ts'
 import type { Host } from './host.ts'
+import { recall } from './recall.ts'
 
 /** A job: looks at the signal between its steps; one that takes long yields news, a short one only gives its result. */
 export type WorkerJob<N extends JobName> = (
@@ -24,4 +25,5 @@ export const jobs: { readonly [N in JobName]: WorkerJob<N> } = {
   learn,
   meet,
   write,
+  recall,
 }

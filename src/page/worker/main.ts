@@ -1,5 +1,6 @@
 /** The worker's program: runs the jobs that the page starts, all of them in one thread. */
 
+import { isEngineFault } from '../../web/faults.ts'
 import type { FromWorker, JobName, ToWorker } from '../protocol.ts'
 import { openHost } from './host.ts'
 import { jobs, type WorkerJob } from './jobs.ts'
@@ -23,7 +24,8 @@ async function serve(id: number, name: JobName, input: unknown): Promise<void> {
   } catch (error) {
     const { name, message } = error instanceof Error ? error : new Error(String(error))
     // An abort that a job did not turn into words of its own is a stop like any other.
-    tell({ kind: 'failed', id, name: name === 'AbortError' ? 'Interrupted' : name, message })
+    const kind = isEngineFault(error) ? 'EngineFault' : name === 'AbortError' ? 'Interrupted' : name
+    tell({ kind: 'failed', id, name: kind, message })
   } finally {
     running.delete(id)
   }

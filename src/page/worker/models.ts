@@ -33,9 +33,12 @@ async function* foundAt(host: Host, ref: ModelRef): Job<Source> {
   return storageSource(`${conversionsFolder}/${ref.name}`)
 }
 
+/** Bytes of weights that a tab can work with: WebAssembly has 4 GiB in all. */
+export const mostWeights = 1.5e9
+
 /** Reads a language model with all that it takes to write; the maps of a site's model that is converted are put in. */
 export async function* openModel(host: Host, ref: ModelRef): Job<Writing> {
-  const writing = await loadWriting(yield* openRef(host, ref))
+  const writing = await loadWriting(yield* openRef(host, ref), { memory: mostWeights })
   if (ref.kind !== 'site' || !ref.converted) return writing
   return { ...writing, model: yield* withMaps(host, writing.model) }
 }

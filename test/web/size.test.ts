@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { gzipSync } from 'node:zlib'
+import { bundled, styleSheet } from '../../scripts/page/build.ts'
+
+/** Bytes of the page's own code and styles, gzipped, that a visitor of all views fetches at most. */
+const mostBytes = 120_000
+
+const isEngine = (path: string) => path.includes('node_modules/onnxruntime')
+
+describe('the built page', () => {
+  it(`is at most ${mostBytes} bytes gzipped without the engine`, async () => {
+    const { outputFiles, metafile } = await bundled()
+    const own = outputFiles.filter(({ path }) => {
+      const [, output] = Object.entries(metafile.outputs).find(([name]) => path.endsWith(name))!
+      return !Object.keys(output.inputs).some(isEngine)
+    })
+    const sizes = own.map(({ contents }) => gzipSync(contents).length)
+    const total = sizes.reduce((sum, size) => sum + size, gzipSync(await styleSheet()).length)
+    assert.ok(own.length >= 2 && total > 10_000, `found only ${own.length} programs of ${total} bytes`)
+    assert.ok(total <= mostBytes, `got ${total} bytes`)
+  })
+
+  it('keeps the engine in programs of its own, which are loaded when a device is opened', async () => {
+    const { metafile } = await bundled()
+    for (const [path, { inputs, imports, entryPoint }] of Object.entries(metafile.outputs)) {
+      const names = Object.keys(inputs)
+      if (names.some(isEngine)) assert.ok(names.every(isEngine), `${path} has more than the engine`)
+      if (!entryPoint?.startsWith('src/page/')) continue
+      const first = imports.filter(({ kind }) => kind === 'import-statement').map(({ path: chunk }) => chunk)
+      for (const chunk of first) assert.ok(!Object.keys(metafile.outputs[chunk]!.inputs).some(isEngine), chunk)
+    }
+  })
+})

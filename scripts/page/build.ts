@@ -26,8 +26,13 @@ const results = ['tiny', 'properties', 'associative-recall', 'spam']
 /** Bytes of each text that comes with the page. */
 const textBytes = { train: 800_000, validation: 80_000, test: 120_000 }
 
-/** The programs as esbuild gives them: two entries, and chunks that are loaded when they are needed. */
-export async function bundled(): Promise<BuildResult<{ write: false; metafile: true }>> {
+/**
+ * The programs as esbuild gives them: two entries, and chunks that are loaded when they are needed.
+ * @param packages whether the packages that they stand on are part of them, or left out to see what is the page's own.
+ */
+export async function bundled(
+  packages: 'bundle' | 'external' = 'bundle',
+): Promise<BuildResult<{ write: false; metafile: true }>> {
   const versionIn = async (folder: string) =>
     (JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as { version: string }).version
   const [version, engineVersion] = [await versionIn(root), await versionIn(join(engine, '..'))]
@@ -37,6 +42,7 @@ export async function bundled(): Promise<BuildResult<{ write: false; metafile: t
     outdir: join(root, 'dist/page'),
     chunkNames: 'chunk-[name]-[hash]',
     bundle: true,
+    packages,
     splitting: true,
     minify: true,
     format: 'esm',

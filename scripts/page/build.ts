@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
-import { type BuildResult, build } from 'esbuild'
+import { type BuildResult, build, transform } from 'esbuild'
 import { joinDocuments, readBrown, splitDocuments } from '../../src/io/corpus.ts'
 import { folderSource } from '../../src/node/files.ts'
 import { colours, rules } from '../../src/report/styles.ts'
@@ -61,10 +61,11 @@ export async function bundled(
 export async function styleSheet(): Promise<string> {
   const own = await readFile(join(page, 'page.css'), 'utf8')
   const [light, dark] = [`${colours.light};--edge:#868b94`, `${colours.dark};--edge:#7d838d`]
-  return `:root{color-scheme:light;${light}}
+  const all = `:root{color-scheme:light;${light}}
 :root[data-theme=dark]{color-scheme:dark;${dark}}
 @media(prefers-color-scheme:dark){:root:not([data-theme=light]){color-scheme:dark;${dark}}}
 ${rules}${own}`
+  return (await transform(all, { loader: 'css', minify: true, target: 'chrome120' })).code
 }
 
 /** Builds the page into a folder, which any web server can then serve under any path; what was there is replaced. */

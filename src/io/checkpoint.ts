@@ -4,11 +4,10 @@ import { sizeOf } from '../base/array.ts'
 import { digestOf } from '../base/digest.ts'
 import { formatBytes } from '../base/format.ts'
 import type { Source } from './files.ts'
-import { oneGguf, openGgufModel } from './ggufFolder.ts'
+import { oneGguf } from './ggufFolder.ts'
 import { isObject, parseJson, readWhole } from './json.ts'
 import { openSafetensors } from './safetensors.ts'
 import type { Checkpoint } from './tensors.ts'
-import { openTorch } from './torchFile.ts'
 
 /** A format whose checkpoints are one file, or several with an index of them. */
 interface Format {
@@ -17,6 +16,11 @@ interface Format {
   readonly ending: string
   open(source: Source, path: string): Promise<Checkpoint>
 }
+
+/** Safetensors is what most have: readers of other formats are loaded when they are needed. */
+const openTorch: Format['open'] = async (source, path) => (await import('./torchFile.ts')).openTorch(source, path)
+const openGgufModel: Format['open'] = async (source, path) =>
+  (await import('./ggufModel.ts')).openGgufModel(source, path)
 
 /** Formats in the order they are looked for. */
 const formats: readonly Format[] = [

@@ -63,10 +63,7 @@ describe('the view that converts', { skip }, () => {
     await visit(browser, address(), {}, async ({ page }) => {
       await choose(page, 'wasm', small)
       await convertButton(page).click()
-      await page
-        .locator('.progress')
-        .getByText(/distill .*1[2-9] of 24/)
-        .waitFor(patient)
+      await reached(page, /distill.*1[2-9] of 24/)
       const again = await page.context().newPage()
       await page.close()
       await again.goto(address())
@@ -82,10 +79,7 @@ describe('the view that converts', { skip }, () => {
       await choose(page, 'wasm', small)
       await page.getByLabel('Steps of distillation').fill('2000')
       await convertButton(page).click()
-      await page
-        .locator('.progress')
-        .getByText(/distill/)
-        .waitFor(patient)
+      await reached(page, /distill/)
       await page.getByRole('button', { name: 'Stop and keep' }).click()
       await page.getByText('was interrupted').waitFor(patient)
       await page.getByRole('button', { name: 'Forget it' }).click()
@@ -123,10 +117,7 @@ describe('the view that converts', { skip }, () => {
         GPUAdapter.prototype.requestDevice = async function (...given) { return self.lent = await ask.apply(this, given) }
       `)
       await convertButton(page).click()
-      await page
-        .locator('.progress')
-        .getByText(/distill .*1[2-9] of 24/)
-        .waitFor(patient)
+      await reached(page, /distill.*1[2-9] of 24/)
       await worker!.evaluate('lent.destroy()')
       await page
         .getByRole('alert')

@@ -131,7 +131,7 @@ export async function* trainedAt(name: string, rate: number, setup: RecallSetup,
 }
 
 /** The model before training: a name's attention in the layers that are compared, and weights of a size to learn from. */
-function startOf(plain: Model, name: string, { settings, seed }: Setup): Model {
+function startOf(plain: Model, name: string, { settings, seed }: Pick<Setup, 'settings' | 'seed'>): Model {
   const { softmaxLayers, alike, width } = settings as Record<string, number>
   const { config, params } = linearize(plain, name, random(seed).split('maps'))
   const attention = config.attention.map((plan, layer) =>

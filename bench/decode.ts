@@ -76,22 +76,25 @@ function benchOf(name: string, quickName: string): Bench {
 async function measured(name: string, shape: Shape, { quick, note }: BenchRun): Promise<Row[]> {
   const contexts = quick ? [64, 128, 512, 1024] : [1024, 8192, 32768, 131072]
   const [first, , deep] = contexts as [number, number, number]
-  const tokens = quick ? 2 : 4
+  const tokens = quick ? 2 : 5
   const model = modelOf(shape, contexts.at(-1)! + 4096)
   const generator = createGenerator(await openDevice(), model, { wholeAfter: 0 })
   const read = await openMemoryReader(weightBytes(model))
   try {
     const start = await generator.advance(generator.start(), randomIds(1, quick ? 32 : 256, model.config.vocab))
     const at = (context: number) => generator.restore(context, generator.fork(start.state).layers)
-    const writers = contexts.map((context) => writer(generator, at(context), tokens))
     const several = generator.join(Array.from({ length: together }, () => at(first)))
     const forks = at(deep)
     const fork = () => seconds(() => generator.advance(generator.fork(forks), ints([1, 1], [7])))
-    const ours = [...writers, writer(generator, several, tokens), read.read, fork]
+    const [writesFirst, ...writesLater] = contexts.map((context) => writer(generator, at(context), tokens))
+    const writesSeveral = writer(generator, several, tokens)
+    const reads = () => middle(read.read, tokens)
+    const ours = [settle, writesFirst!, reads, ...writesLater, writesSeveral, () => middle(fork, tokens)]
     const peers = await peersOf(shape, [first, deep], { quick, note })
     const { cases, others } = await inProcesses(peers, quick ? 2 : 7, (line) => note(`${name}: ${line}`), ours)
-    const written = others.slice(0, contexts.length)
-    const [rowsOfSeveral, reading, forking] = others.slice(contexts.length) as [number[], number[], number[]]
+    const [, writtenFirst, reading, ...rest] = others as [number[], number[], number[], ...number[][]]
+    const written = [writtenFirst, ...rest.slice(0, -2)]
+    const [rowsOfSeveral, forking] = rest.slice(-2) as [number[], number[]]
     const target = (value: number) => (quick ? {} : { target: value })
     const label = (context: number) => `${name}, token at ${sizeText(context)}`
     const rows: Row[] = []
@@ -164,16 +167,28 @@ async function readingRows(
   }))
 }
 
-/** Seconds per token of all texts of a state together. */
+/** Seconds of a token of all texts of a state together: the middle one of several, after one that finds the caches cold. */
 function writer(generator: Generator, from: State, tokens: number): () => Promise<number> {
   let state = from
   const ids = ints([from.positions.length, 1], Array(from.positions.length).fill(7))
-  return async () => {
-    const taken = await seconds(async () => {
-      for (let i = 0; i < tokens; i++) state = (await generator.advance(state, ids)).state
+  const step = () =>
+    seconds(async () => {
+      state = (await generator.advance(state, ids)).state
     })
-    return taken / tokens
-  }
+  return () => middle(step, tokens)
+}
+
+/** Lets the peers' threads stop spinning and their memory be given back. */
+async function settle(): Promise<number> {
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  return 0
+}
+
+async function middle(measure: () => Promise<number>, times: number): Promise<number> {
+  await measure()
+  const taken: number[] = []
+  for (let i = 0; i < times; i++) taken.push(await measure())
+  return median(taken)
 }
 
 /** The peer's processes, where a Python with onnx is named that writes its models. */

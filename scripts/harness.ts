@@ -2,8 +2,8 @@
  * Has lm-evaluation-harness score held-out documents through `hedgehog serve`, and scores them as `hedgehog eval` does.
  * `npm run build && HEDGEHOG_PYTHON=… node --import tsx scripts/harness.ts [--model models/tiny] [--documents 40] [--json]`
  *
- * The documents are the beginnings of held-out Brown texts (`scripts/prepare-text.ts --brown-only`), as many tokens as the model
- * reads at once. Ends with code 1 unless both give the same bits per byte within 1e-5.
+ * The documents are the beginnings of held-out Brown texts (`scripts/prepare-text.ts --brown-only`) of nearly as many tokens as
+ * the model reads at once. Ends with code 1 unless both give the same bits per byte within 1e-5.
  */
 
 import { execFile, spawn } from 'node:child_process'
@@ -18,6 +18,9 @@ import { documentsOf } from '../src/io/corpus.ts'
 import { bitsPerByte } from '../src/metrics/language.ts'
 import { openDevice } from '../src/node/device.ts'
 import { openWriting } from '../src/node/models.ts'
+
+/** Of the positions the harness leaves some free; longer texts it would read in two parts. */
+const spare = 4
 
 const options = parseArgs({
   options: {
@@ -53,8 +56,8 @@ try {
 /** Beginnings that are the same tokens again when they are read as text. */
 async function readDocuments(): Promise<string[]> {
   const found = documentsOf(await readFile(options.text, 'utf8')).flatMap((text) => {
-    const beginning = tokenizer.decode([...tokenizer.encode(text)].slice(0, length - 1))
-    return tokenizer.encode(beginning).length < length ? [beginning] : []
+    const beginning = tokenizer.decode([...tokenizer.encode(text)].slice(0, length - spare))
+    return tokenizer.encode(beginning).length <= length - spare ? [beginning] : []
   })
   return found.slice(0, Number(options.documents))
 }
@@ -104,7 +107,9 @@ async function harness(): Promise<Record<string, unknown>> {
     const script = join(root, 'scripts/peers/lm_eval.py')
     const given = ['--url', url, '--model', 'model', '--tokenizer', folder, '--length', `${length}`]
     const line = [script, ...given, '--documents', join(folder, 'documents.jsonl')]
-    const { stdout } = await promisify(execFile)(python!, line, { maxBuffer: 2 ** 26 })
+    const { stdout } = await promisify(execFile)(python!, line, { maxBuffer: 2 ** 26 }).catch((error) => {
+      throw new Error(`harness: lm_eval.py failed: ${String(error.stderr).slice(-2000)}`)
+    })
     return JSON.parse(stdout.trim().split('\n').at(-1)!)
   } finally {
     server.kill('SIGINT')

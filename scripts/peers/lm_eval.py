@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 import types
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -48,7 +49,12 @@ arguments = {
     "num_concurrent": 4,
     "max_retries": 1,
 }
-found = lm_eval.simple_evaluate(
-    model="local-completions", model_args=arguments, tasks=[task], task_manager=TaskManager(), bootstrap_iters=0
-)
+with tempfile.TemporaryDirectory() as folder:
+    # JSON is YAML too.
+    with open(os.path.join(folder, "documents.yaml"), "w") as file:
+        json.dump(task, file)
+    manager = TaskManager(include_path=folder, include_defaults=False)
+    found = lm_eval.simple_evaluate(
+        model="local-completions", model_args=arguments, tasks=["documents"], task_manager=manager, bootstrap_iters=0
+    )
 print(json.dumps({name.split(",")[0]: value for name, value in found["results"]["documents"].items()}, default=str))

@@ -203,6 +203,15 @@ describe('a step of the whole model as one graph', () => {
     })
   }
 
+  it('is opened again when so many other shapes came between that it was closed', async () => {
+    const model = modelOf(plans['hedgehog-exp']!)
+    const generator = createGenerator(device, model, { wholeAfter: 0 })
+    const first = await logitsOf(generator, 1)
+    for (let batch = 2; batch <= 9; batch++) await logitsOf(generator, batch)
+    assert.deepEqual(await logitsOf(generator, 1), first)
+    await generator.dispose()
+  })
+
   it('sees parameters change where it made no copies', async () => {
     const model = modelOf(plans.softmax!)
     const generator = createGenerator(device, model, { wholeAfter: 0, copies: false })

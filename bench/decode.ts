@@ -11,7 +11,7 @@ import type { Model, ModelConfig, ModelSizes } from '../src/models/model.ts'
 import type { ParamSpec } from '../src/nn/params.ts'
 import { openDevice } from '../src/node/device.ts'
 import { openMemoryReader } from './bandwidth.ts'
-import { type CaseSource, inProcesses, median, medianRatio, seconds } from './measure.ts'
+import { type CaseSource, inProcesses, interleaved, median, medianRatio, seconds } from './measure.ts'
 import type { PeerOptions } from './peerDecode.ts'
 import type { Bench, BenchRun, Row } from './row.ts'
 
@@ -84,27 +84,34 @@ async function measured(name: string, shape: Shape, { quick, note }: BenchRun): 
     const start = await generator.advance(generator.start(), randomIds(1, quick ? 32 : 256, model.config.vocab))
     const at = (context: number) => generator.restore(context, generator.fork(start.state).layers)
     const several = generator.join(Array.from({ length: together }, () => at(first)))
+    const writes = contexts.map((context) => writer(generator, at(context), tokens))
+    const beside = [settle, ...[first, deep].map((context) => writes[contexts.indexOf(context)]!)]
+    const peers = await peersOf(shape, [first, deep], { quick, note })
+    const told = (line: string) => note(`${name}: ${line}`)
+    const { cases, others } = await inProcesses(peers, quick ? 2 : 5, told, peers.length > 0 ? beside : [])
+    const reads = () => middle(read.read, tokens)
     const forks = at(deep)
     const fork = () => seconds(() => generator.advance(generator.fork(forks), ints([1, 1], [7])))
-    const [writesFirst, ...writesLater] = contexts.map((context) => writer(generator, at(context), tokens))
-    const writesSeveral = writer(generator, several, tokens)
-    const reads = () => middle(read.read, tokens)
-    const ours = [settle, writesFirst!, reads, ...writesLater, writesSeveral, () => middle(fork, tokens)]
-    const peers = await peersOf(shape, [first, deep], { quick, note })
-    const { cases, others } = await inProcesses(peers, quick ? 2 : 7, (line) => note(`${name}: ${line}`), ours)
-    const [, writtenFirst, reading, ...rest] = others as [number[], number[], number[], ...number[][]]
-    const written = [writtenFirst, ...rest.slice(0, -2)]
-    const [rowsOfSeveral, forking] = rest.slice(-2) as [number[], number[]]
+    const ours = [...writes, reads, writer(generator, several, tokens), () => middle(fork, tokens)]
+    const own = await interleaved(ours, quick ? 2 : 21)
+    const written = own.slice(0, contexts.length)
+    const [reading, rowsOfSeveral, forking] = own.slice(contexts.length) as [number[], number[], number[]]
     const target = (value: number) => (quick ? {} : { target: value })
     const label = (context: number) => `${name}, token at ${sizeText(context)}`
     const rows: Row[] = []
     for (const [i, peer] of peers.entries()) {
       const { context, folder } = peer.options as PeerOptions
-      const own = written[contexts.indexOf(context)]!
+      const ownTimes = others[context === first ? 1 : 2]!
       const { values } = cases[i]!
       const title = `softmax${folder.endsWith('gqa') ? ' GQA' : ''} ${ms(median(values))} ms`
       const wanted = target(context === first ? 1 : 10)
-      rows.push({ case: label(context), ...inMs(own), peer: title, ratio: medianRatio(values, own), ...wanted })
+      rows.push({
+        case: label(context),
+        ...inMs(ownTimes),
+        peer: title,
+        ratio: medianRatio(values, ownTimes),
+        ...wanted,
+      })
     }
     for (const [i, context] of contexts.entries()) {
       if (i === 0) continue

@@ -3,7 +3,7 @@
 import { heatMap } from '../../report/heatmap.ts'
 import { lineChart, type Series } from '../../report/plots.ts'
 import { decimals } from '../../report/summary.ts'
-import { type Child, h } from '../dom.ts'
+import { type Child, drawn, h } from '../dom.ts'
 import type { Look } from './types.ts'
 
 /** Colours of softmax and of the map, as in reports. */
@@ -71,9 +71,18 @@ export function queryTable({ tokens, softmax, linear, scores, map }: Look, query
   )
 }
 
-/** KL of every head; a cell is a button that shows its head. */
+/** More heads than this are a picture, not buttons. */
+const mostButtons = 160
+
+/** KL of every head; a cell is a button that shows its head, where there are not too many of them. */
 export function headsTable({ kl, layer, head }: Look, choose: (layer: number, head: number) => void): HTMLElement {
-  const most = Math.max(0.05, ...kl.flat().filter(Number.isFinite))
+  const all = kl.flat().filter(Number.isFinite)
+  const most = all.reduce((top, value) => Math.max(top, value), 0.05)
+  if (all.length > mostButtons) {
+    const label = 'KL from softmax to the map, layers from top to bottom, heads from left to right'
+    const cellName = (l: number, i: number) => `layer ${l}, head ${i}, KL`
+    return drawn(heatMap({ label, values: kl, max: most, root: true, rowNames: kl.map((_, l) => `${l}`), cellName }))
+  }
   const cell = (value: number, l: number, i: number): Child => {
     const share = Math.sqrt(Math.min(1, Math.max(0, value / most)))
     const attributes = {

@@ -1,6 +1,6 @@
 /** A model that writes, with the points of its texts that can be gone on from. */
 
-import { planName } from '../../attention/plan.ts'
+import { attentionOf, planName } from '../../attention/plan.ts'
 import { sizeOf } from '../../base/array.ts'
 import { random } from '../../base/random.ts'
 import { type Point, say, startConversation } from '../../generate/conversation.ts'
@@ -90,6 +90,7 @@ export function openSession(device: Device, writing: Writing, clock: () => numbe
       talks,
       ...(Number.isFinite(generator.limit) && { limit: generator.limit }),
       parameters: parametersOf(model),
+      grows: grows(model.config),
       memory: memoryOf(points.get(0)!.state),
     },
     async *write({ from, text, temperature, topP, seed, maxTokens }, signal) {
@@ -129,6 +130,15 @@ function cacheBytes({ layers, heads, headDim, json }: ModelConfig): number {
   const grouped = Number(json.num_key_value_heads)
   const keyHeads = Number.isInteger(grouped) && grouped > 0 ? grouped : heads
   return 2 * 4 * layers * keyHeads * headDim
+}
+
+/** Whether some layer keeps more of a longer text. */
+function grows(config: ModelConfig): boolean {
+  return config.attention.some((plan) => {
+    const memory = attentionOf(plan).memory(config)
+    const bytes = (length: number) => stateBytes({ layers: [memory.reserve(memory.empty(1), length)] })
+    return bytes(1024) < bytes(4096)
+  })
 }
 
 function parametersOf({ params }: Model): number {

@@ -28,6 +28,8 @@ export interface Met {
   /** The most positions, absent where there is no limit. */
   readonly limit?: number
   readonly parameters: number
+  /** Whether what it keeps grows with the text, as that of softmax attention does. */
+  readonly grows: boolean
   readonly memory: MemorySizes
 }
 

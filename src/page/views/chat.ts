@@ -18,6 +18,7 @@ const beginning = 'The old man walked down to the sea and'
 export function open(app: App): Mounted {
   const desk = app.desk('chat')
   let choice = 0
+  let device = app.device()
   let met: Met | undefined
   let exchanges: Exchange[] = []
   let writing: AbortController | undefined
@@ -29,7 +30,7 @@ export function open(app: App): Mounted {
   const bar = progressBar()
   const about = h('p', { class: 'soft' })
   const message = h('div')
-  const transcript = h('div', { class: 'transcript' })
+  const transcript = h('div', { class: 'transcript', role: 'region', 'aria-label': 'What was written' })
   const empty = nothing('What is written appears here.')
   const words = h('textarea', { rows: 3, value: beginning, onkeydown: pressed })
   const wordsName = h('span', {}, 'Text')
@@ -69,19 +70,20 @@ export function open(app: App): Mounted {
       tiles,
       tile('Tokens a second', rate === undefined ? '–' : formatRate(rate)),
       tile('Tokens read and written', memory ? String(memory.tokens) : '–'),
-      tile('State', memory ? formatBytes(memory.stateBytes) : '–'),
+      tile(met?.grows ? 'Keys and values kept' : 'State', memory ? formatBytes(memory.stateBytes) : '–'),
       tile('A key/value cache', cache === undefined ? '–' : cache === 0 ? '0 B' : formatBytes(cache)),
     )
     if (!memory || !met) return
-    draw(chart, memoryChart(memory))
+    draw(chart, memoryChart(memory, met.grows))
     const read =
       speed && speed.read > 0 ? ` ${speed.read} tokens were read in ${formatSeconds(speed.readSeconds)}.` : ''
-    memoryNote.textContent = memoryWords(memory, !/softmax/.test(met.attention.replace(/-softmax/g, ''))) + read
+    memoryNote.textContent = memoryWords(memory, met.grows) + read
   }
 
   /** Opens the model that is chosen; another one's texts are let go. */
   async function begin(): Promise<void> {
     choice += 1
+    device = app.device()
     writing?.abort()
     met = memory = speed = undefined
     clearTranscript()
@@ -113,7 +115,8 @@ export function open(app: App): Mounted {
     paint()
   }
 
-  const speaking = () => ({ device: app.device(), model: models.value(), choice })
+  /** What was written lies on the device that it was begun on; another one is for the next text. */
+  const speaking = () => ({ device, model: models.value(), choice })
 
   function see(news: ChatNews, answer?: Answer): void {
     if (news.kind === 'progress') {
@@ -211,11 +214,15 @@ export function open(app: App): Mounted {
   }
 
   function clear(): void {
+    words.focus()
+    if (device !== app.device()) {
+      void begin()
+      return
+    }
     clearTranscript()
     memory = met?.memory
     speed = undefined
     paint()
-    words.focus()
   }
 
   function clearTranscript(): void {
@@ -255,7 +262,7 @@ export function open(app: App): Mounted {
     ),
     shown() {
       void models.refresh()
-      if (choice === 0) void begin()
+      if (choice === 0 || (device !== app.device() && exchanges.length === 0)) void begin()
     },
   }
 }

@@ -4,7 +4,7 @@ import type { Browser, Page } from 'playwright-core'
 import { openBrowser, openSite, skip, visit } from '../browser.ts'
 import { assertAccessible, assertFits, picture, watchTasks } from '../checks.ts'
 
-const minute = { timeout: 60_000 }
+const minute = { timeout: 150_000 }
 
 /** The number in a tile. */
 async function tile(page: Page, name: string): Promise<number> {
@@ -67,15 +67,10 @@ describe('the view of attention', { skip }, () => {
       assert.ok(await slider.isDisabled())
       await page.getByLabel('Feature map').selectOption('hedgehog-softmax')
       await page.getByRole('button', { name: /^Distil \d+ steps here/ }).click()
-      await says(page, 'hedgehog-softmax, after 5 steps')
+      await says(page, /^hedgehog-softmax, after \d+ steps/)
       await page.getByRole('button', { name: 'Stop' }).click()
-      await page
-        .getByRole('button', { name: 'Stop' })
-        .waitFor({ state: 'detached', ...minute })
-        .catch(() => {})
-      await page.keyboard.press('Escape')
-      const steps = Number(await slider.getAttribute('max'))
-      assert.ok(steps >= 2)
+      await page.getByRole('button', { name: 'Stop' }).waitFor({ state: 'hidden', ...minute })
+      assert.ok(await slider.isEnabled())
       await slider.focus()
       await page.keyboard.press('Home')
       await says(page, 'hedgehog-softmax, untrained')

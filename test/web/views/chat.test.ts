@@ -5,10 +5,11 @@ import type { Browser, Page } from 'playwright-core'
 import { openBrowser, openSite, skip, visit } from '../browser.ts'
 import { assertAccessible, assertFits, picture } from '../checks.ts'
 
-const minute = { timeout: 60_000 }
+const minute = { timeout: 150_000 }
 const button = (page: Page, name: string) => page.getByRole('button', { name, exact: true })
 const tile = (page: Page, name: string) => page.locator('.tiles div', { hasText: name }).locator('dd')
-const answers = (page: Page) => page.locator('.written').allTextContents()
+/** What was written, without the space that may stand before it. */
+const answers = async (page: Page) => (await page.locator('.written').allTextContents()).map((text) => text.trim())
 
 /** Waits until nothing is being written. */
 async function written(page: Page): Promise<void> {
@@ -77,7 +78,7 @@ describe('the view of texts and conversations', { skip }, () => {
     )
     files.push({ name: 'chat_template.jinja', mimeType: 'text/plain', buffer: Buffer.from(template) })
     await visit(browser, `${site.address}#/chat`, { width: 390, height: 1250, dark: true }, async ({ page }) => {
-      await page.locator('input[type=file]:not([webkitdirectory])').setInputFiles(files)
+      await page.locator('input[type=file]:not([webkitdirectory])').setInputFiles(files, minute)
       await page.getByText('it has a chat template: talk with it.').waitFor(minute)
       await page.getByLabel('Tokens', { exact: true }).fill('20')
       await page.getByLabel('Message').fill('What did the old man see?')

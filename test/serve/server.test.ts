@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { request as httpRequest } from 'node:http'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { after, describe, it } from 'node:test'
 import OpenAI from 'openai'
@@ -328,6 +328,24 @@ describe('the server', () => {
     })
     await idle()
     assert.ok(engine.counts().writtenTokens - before < 8 * 64)
+  })
+
+  it('lets nobody wait for a client that reads slowly, which gets all of its text in the end', async () => {
+    const body = { ...base, temperature: 0, max_tokens: 40, ignore_eos: true }
+    const want = (await post(body)).json.choices[0].text
+    const slow = await new Promise<IncomingMessage>((resolve, reject) => {
+      const options = { method: 'POST', headers: { 'content-type': 'application/json' } }
+      const request = httpRequest(`${server.url}/v1/completions`, options, (response) => resolve(response.pause()))
+      request.on('error', reject)
+      request.end(JSON.stringify({ ...body, stream: true }))
+    })
+    assert.equal((await post(body)).json.choices[0].text, want)
+    let text = ''
+    for await (const chunk of slow) text += chunk
+    const events = text.trim().split('\n\n')
+    assert.equal(events.pop(), 'data: [DONE]')
+    const pieces = events.map((event) => JSON.parse(event.slice('data: '.length)).choices[0].text)
+    assert.equal(pieces.join(''), want)
   })
 
   it('tells its numbers in the format of Prometheus', async () => {

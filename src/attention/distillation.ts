@@ -43,11 +43,26 @@ export function imitation(
   const y = joined(parts.map((part) => part.y))
   const crossEntropy = () => joined(parts.map((part) => part.loss()))
   const squaredError = () => {
-    const error = sub(student.attend(params, heads, visibility), y)
+    const isPart = heads.q.shape[2] !== heads.k.shape[2]
+    const found = isPart
+      ? matmul(student.weights(params, heads, visibility), heads.v)
+      : student.attend(params, heads, visibility)
+    const error = sub(found, y)
     return mul(mean(mul(error, error), [-1]), mseFactor)
   }
   const losses = { 'cross-entropy': crossEntropy, mse: squaredError, both: () => add(crossEntropy(), squaredError()) }
   return { y, loss: losses[kind]() }
+}
+
+/**
+ * One of `count` equal parts of causal heads: its queries, and the keys that they see.
+ * @throws RangeError when the positions are not a multiple of `count`.
+ */
+export function queryPart({ q, k, v }: Heads, part: number, count: number): Heads {
+  const l = q.shape[2]!
+  if (l % count !== 0) throw new RangeError(`distill: got ${l} positions, want a multiple of the ${count} updates`)
+  const [start, end] = [(part * l) / count, ((part + 1) * l) / count]
+  return { q: slice(q, 2, start, end), k: slice(k, 2, 0, end), v: slice(v, 2, 0, end) }
 }
 
 /** Causal queries in blocks, each with the keys up to its end: less than two thirds of the weights. */

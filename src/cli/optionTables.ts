@@ -42,6 +42,7 @@ export const convertOptions = {
   batch,
   distillSteps: option('N', integer(0), 'steps of attention distillation, in which only the maps learn (450)'),
   distillLr: option('X', rate, 'learning rate of distillation (0.03)'),
+  distillUpdates: option('N', integer(1), 'updates of the maps in each of its steps, on parts of the queries (1)'),
   distillLoss: option(
     'NAME',
     oneOf('cross-entropy', 'mse', 'both'),

@@ -1,14 +1,17 @@
 /** Stage 1: feature maps learn to imitate softmax attention, all layers in one pass, the teacher's outputs passed on. */
 
-import { type DistillLoss, imitation } from '../attention/distillation.ts'
+import { type DistillLoss, type Imitation, imitation, queryPart } from '../attention/distillation.ts'
+import type { Heads } from '../attention/heads.ts'
 import { attentionOf } from '../attention/plan.ts'
+import { softmaxAttention } from '../attention/softmax.ts'
 import { type FloatArray, floats, type NDArray, type Params } from '../base/array.ts'
+import type { Random } from '../base/random.ts'
 import { blockInputs, blockKey, functionCache, traceBlock } from '../execute/blocks.ts'
 import { faultOf } from '../execute/fault.ts'
 import { createForward } from '../execute/forward.ts'
-import type { Batch, Objective } from '../execute/objective.ts'
+import type { Accumulation, Batch, Objective } from '../execute/objective.ts'
 import { gradients } from '../graph/gradient.ts'
-import { mean, mul, reshape, sum } from '../graph/ops.ts'
+import { mean, mul, reshape, slice, sum } from '../graph/ops.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Tensors } from '../graph/trace.ts'
 import { familyOf } from '../models/families.ts'
@@ -31,23 +34,86 @@ export interface Distillation extends Objective {
  */
 export function layerImitation(config: ModelConfig, layer: number, kind: DistillLoss, trained: readonly string[]) {
   return ({ factor, ...inputs }: Tensors): Tensors => {
-    const plan = config.attention[layer]!
-    if (!('map' in plan)) throw new RangeError(`distill: layer ${layer} attends by ${plan.kind}, want a feature map`)
+    const student = studentOf(config, layer)
     let loss: Tensor | undefined
     const y = traceBlock(config, layer, inputs, {
       attend: (params, visibility) => (heads) => {
-        const found = imitation(attentionOf(plan), params, heads, visibility, kind)
-        const perQuery = mean(found.loss, [1])
-        const { keyMask } = visibility
-        const real = keyMask ? mul(perQuery, reshape(keyMask, perQuery.shape)) : perQuery
-        loss = mul(sum(real, undefined, false), factor!)
+        const found = imitation(student, params, heads, visibility, kind)
+        loss = summed(found, factor!, visibility.keyMask)
         return found.y
       },
     })
-    const wrt = trained.map((path) => inputs[`p.${path}`]!)
-    const d = trained.length ? gradients(loss!, wrt) : []
-    return { y, loss: loss!, ...Object.fromEntries(trained.map((path, i) => [`d.${path}`, d[i]!])) }
+    return { y, ...withGradients(loss!, inputs, trained) }
   }
+}
+
+/** One layer's teacher: from {@link blockInputs} and the shared inputs its output `y`, and the heads that it attends with. */
+function layerTeacher(config: ModelConfig, layer: number) {
+  return (inputs: Tensors): Tensors => {
+    let heads: Heads | undefined
+    const y = traceBlock(config, layer, inputs, {
+      attend: (_params, visibility) => (given) => {
+        heads = given
+        return softmaxAttention(given.q, given.k, given.v, visibility)
+      },
+    })
+    return { y, ...heads! }
+  }
+}
+
+/** Which of a layer's queries are imitated: one of `count` equal parts. */
+interface Part {
+  readonly part: number
+  readonly count: number
+}
+
+/** The loss on a part of a layer's queries and its gradients, from the teacher's heads and the maps. */
+function partImitation(config: ModelConfig, layer: number, kind: DistillLoss, trained: readonly string[], at: Part) {
+  return ({ q, k, v, factor, keyMask, ...inputs }: Tensors): Tensors => {
+    const heads = queryPart({ q: q!, k: k!, v: v! }, at.part, at.count)
+    const end = heads.k.shape[2]!
+    const upTo = keyMask && slice(keyMask, 1, 0, end)
+    const params = below(familyOf(config).attentionPrefix, below('p.', inputs))
+    const found = imitation(
+      studentOf(config, layer),
+      params,
+      heads,
+      { causal: true, ...(upTo && { keyMask: upTo }) },
+      kind,
+    )
+    const loss = summed(found, factor!, upTo && slice(upTo, 1, end - heads.q.shape[2]!, end))
+    return withGradients(loss, inputs, trained)
+  }
+}
+
+function studentOf(config: ModelConfig, layer: number) {
+  const plan = config.attention[layer]!
+  if (!('map' in plan)) throw new RangeError(`distill: layer ${layer} attends by ${plan.kind}, want a feature map`)
+  return attentionOf(plan)
+}
+
+/** The mean over heads, summed over real queries, times a factor. */
+function summed(found: Imitation, factor: Tensor, real?: Tensor): Tensor {
+  const perQuery = mean(found.loss, [1])
+  return mul(sum(real ? mul(perQuery, reshape(real, perQuery.shape)) : perQuery, undefined, false), factor)
+}
+
+function withGradients(loss: Tensor, inputs: Tensors, trained: readonly string[]): Tensors {
+  const wrt = trained.map((path) => inputs[`p.${path}`]!)
+  const d = trained.length ? gradients(loss, wrt) : []
+  return { loss, ...Object.fromEntries(trained.map((path, i) => [`d.${path}`, d[i]!])) }
+}
+
+/** Options of {@link createDistillation}. */
+export interface DistillationOptions {
+  /** Default `cross-entropy`. */
+  readonly loss?: DistillLoss
+  readonly kernels?: Kernels
+  /**
+   * How often a batch's maps are updated, from 1: its queries are cut into so many parts, and the maps of a layer learn
+   * from one after the other. The teacher's pass, which costs most, is paid once. Default 1.
+   */
+  readonly updates?: number
 }
 
 /**
@@ -58,15 +124,26 @@ export function layerImitation(config: ModelConfig, layer: number, kind: Distill
 export function createDistillation(
   device: Device,
   config: ModelConfig,
-  options: { readonly loss?: DistillLoss; readonly kernels?: Kernels } = {},
+  options: DistillationOptions = {},
 ): Distillation {
-  const { loss: kind = 'cross-entropy', kernels = plainKernels } = options
+  const { loss: kind = 'cross-entropy', kernels = plainKernels, updates = 1 } = options
+  if (updates > 1 && !config.causal) {
+    throw new TypeError(
+      `distill: got ${updates} updates in a batch of a ${config.family} model, want a causal one; leave them at 1`,
+    )
+  }
   const family = familyOf(config)
   const forward = createForward(device, config)
   const functions = functionCache(device)
 
   const layerOf = (layer: number, trained: readonly string[]) =>
     functions.get(`${blockKey(config, layer)} ${trained}`, () => layerImitation(config, layer, kind, trained))
+
+  const checked = async (params: Params, batch: Batch, layer: number, { data }: NDArray) => {
+    if (Number.isFinite(data[0]!)) return
+    const fault = (await faultOf(device, config, params, batch)) ?? 'its states are finite, so the maps overflow'
+    throw new Error(`distillation loss: got ${data[0]} in layer ${layer}: ${fault}; lower the learning rate`)
+  }
 
   /** One pass over the layers; `grads` without paths of a layer means that it is measured only. */
   const pass = async (
@@ -88,11 +165,45 @@ export function createDistillation(
       if (!fresh)
         for (const [path, found] of Object.entries(below<NDArray>('d.', d)))
           kernels.add(own[path]!, found as FloatArray)
-      if (!Number.isFinite(loss!.data[0]!)) {
-        const fault = (await faultOf(device, config, params, batch)) ?? 'its states are finite, so the maps overflow'
-        throw new Error(`distillation loss: got ${loss!.data[0]} in layer ${layer}: ${fault}; lower the learning rate`)
-      }
+      await checked(params, batch, layer, loss!)
       total += loss!.data[0]!
+      x = y as FloatArray
+    }
+    return total
+  }
+
+  /** One pass in which every layer learns from its parts in random order, before the next layer is read. */
+  const learn = async (
+    params: Params,
+    grads: Params,
+    batch: Batch,
+    { tokenWeight, rng, update }: Accumulation,
+  ): Promise<number> => {
+    const factor = floats([], [(tokenWeight * updates) / config.layers])
+    const { keyMask, ...shared } = forward.shared(batch)
+    let x = await forward.embed(params, batch)
+    let total = 0
+    for (let layer = 0; layer < config.layers; layer++) {
+      const prefix = family.blockPrefix(layer)
+      const own = below(prefix, grads)
+      const paths = Object.keys(own)
+      const key = blockKey(config, layer)
+      const teacher = functions.get(`${key} teacher`, () => layerTeacher(config, layer))
+      const mask = keyMask && { keyMask }
+      const { y, ...heads } = await teacher({ x, ...shared, ...mask, ...blockInputs(config, params, layer) })
+      const maps = prefixed('p.', Object.fromEntries(paths.map((path) => [path, params[prefix + path]!])))
+      for (const [i, part] of shuffled(updates, rng!.split(layer)).entries()) {
+        const at = { part, count: updates }
+        const build = () => partImitation(config, layer, kind, paths, at)
+        const run = functions.get(`${key} ${paths} ${part}`, build)
+        const { loss } = await run({ ...heads, ...mask, ...maps, factor }, prefixed('d.', own))
+        await checked(params, batch, layer, loss!)
+        total += loss!.data[0]! / updates
+        update!(
+          paths.map((path) => prefix + path),
+          i,
+        )
+      }
       x = y as FloatArray
     }
     return total
@@ -105,8 +216,9 @@ export function createDistillation(
 
   return {
     count,
-    accumulate: (params, grads, batch, { tokenWeight, fresh = false }) =>
-      pass(params, grads, batch, tokenWeight, fresh),
+    updates,
+    accumulate: (params, grads, batch, how) =>
+      how.update ? learn(params, grads, batch, how) : pass(params, grads, batch, how.tokenWeight, how.fresh ?? false),
     async measure(params, batches) {
       let [total, tokens] = [0, 0]
       for (const batch of batches) {
@@ -120,4 +232,14 @@ export function createDistillation(
       await functions.dispose()
     },
   }
+}
+
+/** The numbers 0 … n − 1 in random order. */
+function shuffled(n: number, rng: Random): number[] {
+  const order = Array.from({ length: n }, (_, i) => i)
+  for (let i = n - 1; i > 0; i--) {
+    const j = rng.integer(i + 1)
+    ;[order[i], order[j]] = [order[j]!, order[i]!]
+  }
+  return order
 }

@@ -13,6 +13,8 @@ export interface ConversionSettings {
   readonly seed: number
   /** Default 450. */
   readonly distillSteps?: number | undefined
+  /** Updates of the maps in each step. Default 1. */
+  readonly distillUpdates?: number | undefined
   /** Default 3e-2. */
   readonly distillLr?: number | undefined
   /** Default `both`. */
@@ -43,6 +45,7 @@ export function conversionRecipes(
       learningRate: settings.distillLr ?? distillDefaults.learningRate,
       loss: settings.distillLoss ?? distillDefaults.loss,
       validateEvery: Math.ceil(distillSteps / 5),
+      ...(settings.distillUpdates && { updates: settings.distillUpdates }),
     },
     finetune: {
       ...recipe,

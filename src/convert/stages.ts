@@ -23,11 +23,18 @@ export interface StageJob extends StageHost {
   readonly trainTokens: Int32Array
   readonly validationTokens: Int32Array
   readonly testTokens: Int32Array
-  readonly distill: Recipe & { readonly loss: DistillLoss }
+  readonly distill: DistillRecipe
   readonly finetune: Recipe
   /** Finetuning learns an adapter, which is merged at its end, and maps. Default: all weights learn. */
   readonly lora?: LoraOptions
   readonly seed: number
+}
+
+/** How maps learn from text. */
+export interface DistillRecipe extends Recipe {
+  readonly loss: DistillLoss
+  /** How often they are updated in a step, as in {@link createDistillation}. Default 1. */
+  readonly updates?: number
 }
 
 /** What a distillation alone needs. */
@@ -56,6 +63,7 @@ export interface MapLearning
     'steps' | 'batches' | 'optimizer' | 'learningRate' | 'schedule' | 'scheduleOptions' | 'clip' | 'accumulate' | 'seed'
   > {
   readonly loss: DistillLoss
+  readonly updates?: number
   /** Held-out batches, and steps between their losses. */
   readonly validate?: { readonly every: number; readonly batches: readonly Batch[] }
 }
@@ -65,10 +73,10 @@ export async function* mapsLearned(
   host: StageHost & Pick<StageJob, 'device'>,
   name: string,
   model: Model,
-  { loss, validate, ...learning }: MapLearning,
+  { loss, updates = 1, validate, ...learning }: MapLearning,
 ): Job<Stage> {
   if (!Object.keys(model.params).some(isMapPath) || learning.steps === 0) return idle(model)
-  const objective = createDistillation(host.device, model.config, { loss })
+  const objective = createDistillation(host.device, model.config, { loss, updates })
   try {
     const { params, seconds, curve } = yield* runStage(host, name, 'distill', (run) =>
       train(objective, model.params, {
@@ -95,6 +103,7 @@ export function distilled(job: DistillJob, name: string, model: Model): Job<Stag
   return mapsLearned(job, name, model, {
     ...stepOptions(distill),
     loss: distill.loss,
+    ...(distill.updates && { updates: distill.updates }),
     batches: batches(trainTokens, distill),
     validate: {
       every: distill.validateEvery ?? distill.steps,

@@ -26,14 +26,21 @@ export interface Accumulation {
   readonly tokenWeight: number
   /** The gradients so far do not count: they are written over. Saves an addition. Default false. */
   readonly fresh?: boolean
-  /** The stream of dropout masks; needed when dropout is on. */
+  /** The stream of dropout masks and of the order of updates; needed where there are such. */
   readonly rng?: Random
+  /**
+   * Lets parameters learn from their gradients at once, which are then done with; for an objective with several
+   * {@link Objective.updates}. @param part which of them, from 0
+   */
+  readonly update?: (paths: readonly string[], part: number) => void
 }
 
 /** A loss with its gradients. */
 export interface Objective {
   /** How many losses a batch has, by which a step divides. Default: {@link countLabels}. */
   count?(batch: Batch): number
+  /** How often each parameter is updated in a batch, by the objective itself. Default 1: once, by the training step. */
+  readonly updates?: number
   /**
    * Adds a batch's gradients to `grads`, whose paths say which parameters are trained. Returns Σ weight · loss.
    * @throws Error when the loss is not finite.

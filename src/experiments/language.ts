@@ -36,6 +36,7 @@ const conversionSettings = {
   ...trainingSettings,
   distillSteps: published(28_600, 'steps of distillation: 2 epochs of WikiText-103', 20),
   distillRate: chosen(1e-2, 'learning rate of distillation'),
+  updates: chosen(1, 'updates of the maps in each step of distillation'),
   finetuneSteps: chosen(28_600, 'steps of finetuning all weights', 8),
   finetuneRate: published(6e-4, 'learning rate of finetuning', 1e-4),
 }
@@ -63,6 +64,7 @@ const adapterSettings = {
   compared: chosen(1, 'batches of 2 sequences that attention weights are compared on'),
   distillSteps: chosen(160, 'steps of distillation', 4),
   distillRate: chosen(1e-2, 'learning rate of distillation'),
+  updates: chosen(1, 'updates of the maps in each step of distillation'),
   finetuneSteps: chosen(32, 'steps in which only LoRA and the maps learn', 2),
   finetuneRate: chosen(1e-3, 'learning rate of LoRA'),
   rank: published(8, 'rank of LoRA'),

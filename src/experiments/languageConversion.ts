@@ -74,7 +74,12 @@ export function stageJob(setup: Setup, texts: Split<string>, tokenizer: Tokenize
   return {
     ...{ device, seed, clock, trainTokens: encode(texts.train), validationTokens: encode(texts.validation) },
     testTokens: encode(texts.test).subarray(0, most + 1),
-    distill: { ...phase(distillSteps, distillRate), batch: Math.ceil(recipe.batch / 2), loss: 'both' },
+    distill: {
+      ...phase(distillSteps, distillRate),
+      batch: Math.ceil(recipe.batch / 2),
+      loss: 'both',
+      updates: value.updates ?? 1,
+    },
     finetune: phase(finetuneSteps, finetuneRate),
     ...(lora && { lora }),
     ...(signal && { signal }),

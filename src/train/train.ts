@@ -114,6 +114,12 @@ export interface Trained {
 export async function* train(objective: Objective, initial: Params, options: TrainOptions): Job<Trained> {
   const { phase, steps, batches, optimizer, accumulate = 1, validate, checkpoint, resume, clock, seed = 0 } = options
   const schedule = schedules[options.schedule ?? 'constant']
+  const { updates = 1 } = objective
+  if (updates > 1 && accumulate > 1) {
+    throw new RangeError(
+      `${phase}: got ${updates} updates in a batch and ${accumulate} batches in a step, want one of them 1`,
+    )
+  }
   const { params, grads, slots, memory } = workingSet(initial, optimizer, options)
   const curve: CurvePoint[] = [...(resume?.curve ?? [])]
   const began = clock() - (resume?.seconds ?? 0)
@@ -188,6 +194,7 @@ export async function* train(objective: Objective, initial: Params, options: Tra
     const count = objective.count ?? countLabels
     const counted = parts.reduce((total, batch) => total + count(batch), 0)
     let loss = 0
+    if (updates > 1) return { ...(await ownUpdates(parts, 1 / counted, learningRate)), tokens: counted }
     for (const [i, batch] of parts.entries()) {
       const rng = random(seed).split('dropout').split(step).split(i)
       loss += await objective.accumulate(params, grads, batch, { tokenWeight: 1 / counted, fresh: i === 0, rng })
@@ -195,6 +202,20 @@ export async function* train(objective: Objective, initial: Params, options: Tra
     const { norm, gradScale } = clip(grads, { maxNorm: options.clip ?? 1 }, memory)
     optimizer.step({ params, grads, slots, step: step + 1, learningRate, gradScale }, memory)
     return { loss, norm, tokens: counted }
+  }
+
+  /** The objective updates parts of the parameters several times; each is clipped by itself. */
+  async function ownUpdates([batch]: readonly Batch[], tokenWeight: number, learningRate: number) {
+    const norms: number[] = []
+    const update = (paths: readonly string[], part: number) => {
+      const own = Object.fromEntries(paths.map((path) => [path, grads[path]!]))
+      const { norm, gradScale } = clip(own, { maxNorm: options.clip ?? 1 }, memory)
+      norms.push(norm)
+      optimizer.step({ params, grads: own, slots, step: step * updates + part + 1, learningRate, gradScale }, memory)
+    }
+    const rng = random(seed).split('updates').split(step)
+    const loss = await objective.accumulate(params, grads, batch!, { tokenWeight, fresh: true, rng, update })
+    return { loss, norm: Math.sqrt(norms.reduce((sum, norm) => sum + norm ** 2, 0) / updates) }
   }
 
   async function heldOutLoss(measure: (params: Params) => Promise<number>): Promise<number> {

@@ -25,7 +25,7 @@ import { below, initialise } from '../../src/nn/params.ts'
 import { compile } from '../../src/runtime/compile.ts'
 import type { Arrays } from '../../src/runtime/device.ts'
 import { adamw, createSlots } from '../../src/train/optimizers.ts'
-import { train } from '../../src/train/train.ts'
+import { type TrainState, train } from '../../src/train/train.ts'
 import { maps, referenceName } from '../attention/cases.ts'
 import { tinyBatch, tinyModel, zerosLike } from '../execute/tiny.ts'
 import { readGolden } from '../golden.ts'
@@ -361,3 +361,77 @@ for (const map of ['hedgehog-exp', 'hedgehog-softmax'] as const) {
     assert.ok(after <= 0.73 * before, `${map}: ${before} to ${after}`)
   })
 }
+
+describe('distillation with several updates in a batch', () => {
+  const student = studentOf('hedgehog-exp')
+  const paths = Object.keys(student.params).filter(isMapPath)
+  const batch = tinyBatch(2, 6)
+  const opening = (updates: number, loss: DistillLoss) => {
+    const objective = createDistillation(device, student.config, { updates, loss })
+    opened.push(objective)
+    return objective
+  }
+  const zeros = () => zerosLike(Object.fromEntries(paths.map((path) => [path, student.params[path]!])))
+
+  for (const loss of distillLosses) {
+    it(`takes apart what one update sees as a whole: losses and gradients add up, by ${loss}`, async () => {
+      const whole = zeros()
+      const want = await opening(1, loss).accumulate(student.params, whole, batch, { tokenWeight: 1 / 12 })
+      const [grads, summed] = [zeros(), zeros()]
+      const update = (own: readonly string[]) => {
+        for (const path of own) {
+          grads[path]!.data.forEach((x, i) => {
+            summed[path]!.data[i]! += x / 3
+          })
+        }
+      }
+      const how = { tokenWeight: 1 / 12, fresh: true, rng: random(5), update }
+      const got = await opening(3, loss).accumulate(student.params, grads, batch, how)
+      assert.ok(Math.abs(got - want) < 1e-5 * Math.abs(want), `${got}, want ${want}`)
+      for (const path of paths) near(summed[path]!, whole[path]!, 2e-5, path)
+    })
+  }
+
+  it('steps each parameter that often, and goes on from an interruption bit for bit', async () => {
+    const tokens = Int32Array.from({ length: 200 }, (_, i) => (7 * i + (i >> 2)) % 11)
+    const job = (steps: number, resume?: TrainState, save?: (state: TrainState) => void) =>
+      finish(
+        train(opening(3, 'both'), student.params, {
+          phase: 'distill',
+          steps,
+          batches: batches(tokens, { length: 6, batch: 2, seed: 3 }),
+          optimizer: adamw({ weightDecay: 0 }),
+          learningRate: 0.01,
+          trains: isMapPath,
+          clock: () => 0,
+          ...(resume && { resume }),
+          ...(save && { checkpoint: { every: 2, save: async (state: TrainState) => save(structuredClone(state)) } }),
+        }),
+      )
+    let state: TrainState | undefined
+    await job(2, undefined, (saved) => {
+      state = saved
+    })
+    const [straight, resumed] = [await job(4), await job(4, state)]
+    for (const path of paths) assert.deepEqual(resumed.params[path]!.data, straight.params[path]!.data)
+    assert.notDeepEqual(straight.params[paths[0]!]!.data, student.params[paths[0]!]!.data)
+  })
+
+  it('refuses batches that are added up, lengths that do not divide, and models that see later tokens', async () => {
+    const options = {
+      phase: 'distill',
+      steps: 1,
+      batches: batches(new Int32Array(100), { length: 6, batch: 2, seed: 3 }),
+      optimizer: adamw(),
+      learningRate: 0.01,
+      trains: isMapPath,
+      clock: () => 0,
+    }
+    const added = finish(train(opening(2, 'both'), student.params, { ...options, accumulate: 2 }))
+    await assert.rejects(added, { name: 'RangeError', message: /2 updates in a batch and 2 batches/ })
+    const uneven = finish(train(opening(4, 'both'), student.params, options))
+    await assert.rejects(uneven, /6 positions, want a multiple of the 4 updates/)
+    const later = { ...student.config, causal: false }
+    assert.throws(() => createDistillation(device, later, { updates: 2 }), { name: 'TypeError', message: /causal/ })
+  })
+})

@@ -74,8 +74,8 @@ async function passRows(length: number, backward: boolean, quick: boolean, note:
   const all = ['softmax', ...(quick ? ['elu', 'hybrid:64'] : names.filter((name) => !isLong || name !== tooLarge))]
   if (isLong) note(`${tooLarge} is left out: each of its matrices of length² has ${gigabytes(12 * length ** 2 * 4)} GB`)
   const found: Measured[] = []
-  // Cases that run side by side hold their memory until the last of them is measured.
-  const atOnce = isLong ? 2 : 6
+  // Cases that run side by side hold their memory, up to many GB at 8k, until the last of them is measured.
+  const atOnce = isLong ? 1 : 6
   for (let first = 0; first < all.length; first += atOnce) {
     const batch = all.slice(first, first + atOnce)
     note(`${passName({ length, backward })}: ${batch.join(', ')}`)

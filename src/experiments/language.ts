@@ -52,7 +52,7 @@ const bundledSettings = {
   finetuneRate: chosen(1e-4, 'learning rate of finetuning'),
 }
 
-/** Chosen on validation text of SmolLM2-135M-Instruct: docs/results/smollm2.md tells what was tried. */
+/** Short enough for a CPU, and too short for Hedgehog to come near softmax: docs/results/smollm2.md has what it came to. */
 const adapterSettings = {
   ...trainingSettings,
   length: chosen(512, 'tokens in a sequence', 64),

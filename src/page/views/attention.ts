@@ -303,7 +303,8 @@ export function open(app: App): Mounted {
       empty,
       results,
     ),
-    shown: () => {
+    shown() {
+      void models.refresh()
       if (!look) void ask()
     },
   }

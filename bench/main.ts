@@ -15,6 +15,7 @@ import { loadingBench } from './loading.ts'
 import { loraBench } from './lora.ts'
 import { mapsBench } from './maps.ts'
 import { memoryBench } from './memory.ts'
+import { pageBench } from './page.ts'
 import type { Bench, Row } from './row.ts'
 import { startBench } from './start.ts'
 import { startupBench } from './startup.ts'
@@ -33,6 +34,7 @@ const benches: Readonly<Record<string, Bench>> = {
   loading: loadingBench,
   leaks: leaksBench,
   adamw: adamwBench,
+  page: pageBench,
   startup: startupBench,
   start: startBench,
 }

@@ -23,7 +23,7 @@ const choices: ConversionChoices = {
   finetuneSteps: 6,
   seed: 1,
 }
-const patient = { timeout: 240_000 }
+const patient = { timeout: 600_000 }
 
 describe('the view that converts', { skip }, () => {
   let browser: Browser
@@ -44,7 +44,7 @@ describe('the view that converts', { skip }, () => {
   for (const device of ['wasm', 'webgpu'] as const) {
     it(`converts a folder and a text with the losses that Node has, on ${device}`, async () => {
       // A GPU that is computed on the CPU is slow.
-      const few = { wasm: choices, webgpu: { ...choices, distillSteps: 4, finetuneSteps: 2 } }[device]
+      const few = { wasm: choices, webgpu: { ...choices, distillSteps: 2, finetuneSteps: 1 } }[device]
       await visit(browser, address(), {}, async ({ page, errors }) => {
         await choose(page, device, small, few)
         await convertButton(page).click()

@@ -9,7 +9,7 @@ import { bundled, styleSheet } from '../../scripts/page/build.ts'
  */
 const mostBytes = { external: 120_000, bundle: 160_000 }
 
-const isReader = (path: string) => /^src\/io\/(gguf|torch|pickle)/.test(path)
+const isReader = (path: string) => /^src\/io\/(gguf|torch|pickle|zip(?!Write)|inflate|names)/.test(path)
 const isEngine = (path: string) => path.includes('node_modules/onnxruntime')
 
 describe('the built page', () => {

@@ -5,7 +5,6 @@ import { random } from '../../base/random.ts'
 import { linearize } from '../../convert/linearize.ts'
 import type { Source } from '../../io/files.ts'
 import { modelFolder } from '../../io/ggufFolder.ts'
-import { zipFolder } from '../../io/zipFolder.ts'
 import type { Model } from '../../models/model.ts'
 import { loadWriting, type Writing } from '../../models/writing.ts'
 import { filesSource } from '../../web/files.ts'
@@ -29,7 +28,10 @@ export async function* openRef(host: Host, ref: ModelRef): Job<Source> {
 async function* foundAt(host: Host, ref: ModelRef): Job<Source> {
   if (ref.kind === 'site') return yield* host.folder(ref.folder)
   if (ref.kind === 'files') return filesSource(ref.name, ref.files)
-  if (ref.kind === 'zip') return zipFolder(filesSource(ref.name, { [ref.name]: ref.file }), ref.name)
+  if (ref.kind === 'zip') {
+    const { zipFolder } = await import('../../io/zipFolder.ts')
+    return zipFolder(filesSource(ref.name, { [ref.name]: ref.file }), ref.name)
+  }
   return storageSource(`${conversionsFolder}/${ref.name}`)
 }
 

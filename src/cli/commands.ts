@@ -6,6 +6,7 @@ import {
   chatOptions,
   convertOptions,
   dataPreviewOptions,
+  distillOptions,
   doctorOptions,
   evalOptions,
   experimentListOptions,
@@ -16,6 +17,7 @@ import {
   inspectOptions,
   mergeOptions,
   serveOptions,
+  submitOptions,
   trainOptions,
 } from './optionTables.ts'
 
@@ -56,10 +58,35 @@ export const commands: readonly Command[] = [
     load: () => import('./commands/finetune.ts'),
   }),
   command({
+    name: 'distill',
+    summary: 'learn the feature maps of a model layer by layer, or of a shard of its layers, within a given memory',
+    examples: [
+      'distill llama-2-7b --data corpus.txt --memory 6GB --out distilled',
+      'distill llama-2-7b --data corpus.txt --shard 3/8 --out parts',
+    ],
+    arguments: { model },
+    options: distillOptions,
+    load: () => import('./commands/distill.ts'),
+  }),
+  command({
+    name: 'submit',
+    summary: 'distil in shards on a cluster: a Slurm job array, or an indexed Job of Kubernetes',
+    examples: [
+      'submit llama-2-7b --data corpus.txt --shards 8 --out /shared/parts --memory 6GB --slurm',
+      'submit /data/llama-2-7b --data /data/corpus.txt --shards 8 --out /data/parts --kubernetes',
+    ],
+    arguments: { model },
+    options: submitOptions,
+    load: () => import('./commands/submit.ts'),
+  }),
+  command({
     name: 'merge',
-    summary: 'put a LoRA adapter into the weights of its model',
-    examples: ['merge smollm2 adapter --out merged'],
-    arguments: { model, adapter: 'a folder of PEFT or mlx-lm: adapter_config.json and its weights' },
+    summary: 'put a LoRA adapter, or the shards of a distillation, into the weights of its model',
+    examples: ['merge smollm2 adapter --out merged', 'merge llama-2-7b parts --out distilled'],
+    arguments: {
+      model,
+      adapter: 'a folder of PEFT or mlx-lm: adapter_config.json and its weights; or the --out of all shards',
+    },
     options: mergeOptions,
     load: () => import('./commands/merge.ts'),
   }),

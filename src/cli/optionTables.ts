@@ -4,7 +4,7 @@ import { propertyNames } from '../evaluate/propertyNames.ts'
 import { metrics } from '../metrics/metrics.ts'
 import { schedules } from '../train/schedules.ts'
 import { flag, many, option, required, withDefault } from './options.ts'
-import { anyText, day, integer, listOf, loraSettings, number, oneOf, path, settings } from './readers.ts'
+import { anyText, bytes, day, integer, listOf, loraSettings, number, oneOf, path, settings, shardOf } from './readers.ts'
 
 const whole = integer(1)
 const rate = number({ above: 0 })
@@ -113,6 +113,42 @@ export const finetuneOptions = {
   best: flag('end with the weights of the lowest held-out loss, not the last ones; needs --validation'),
   ...job,
   device,
+}
+
+/** Options of `hedgehog distill`. */
+export const distillOptions = {
+  data: required(data),
+  validation: option('FILE', path, 'held-out text that losses are measured on; else the last twentieth of --data'),
+  map: option('NAME', anyText, 'the feature map (hedgehog)'),
+  shard: option('I/N', shardOf, 'distil the i-th of n parts of the layers, for hedgehog merge to put together'),
+  out: option('DIR', path, 'where the model, or the folder of the shard, is written (NAME-distilled)'),
+  length,
+  batch,
+  steps: option('N', whole, 'steps (450)'),
+  lr: option('X', rate, 'learning rate (0.03)'),
+  loss: option('NAME', oneOf('cross-entropy', 'mse', 'both'), 'what is matched: cross-entropy, mse, both (both)'),
+  memory: option('SIZE', bytes, 'the most memory that is used, e.g. 6GB; weights are read as they are needed (all)'),
+  threads: option('N', whole, 'threads to compute with (as many as there are cores)'),
+  force: flag('begin anew, whatever is in --out'),
+  checkpointEvery: job.checkpointEvery,
+  keep: job.keep,
+  device,
+}
+
+/** Options of `hedgehog submit`; those of a distillation are handed on. */
+export const submitOptions = {
+  ...distillOptions,
+  out: required(option('DIR', path, 'the folder of all shards, which all machines see')),
+  shards: required(option('N', whole, 'parts of the layers, each a task of its own')),
+  slurm: flag('write a job array for Slurm, and submit it'),
+  kubernetes: flag('print an indexed Job for kubectl apply -f'),
+  dryRun: flag('write the scripts and submit nothing'),
+  cpus: withDefault(option('N', whole, 'cores, and threads, of a task'), 4),
+  time: option('TIME', anyText, "Slurm's limit of a task, e.g. 24:00:00"),
+  partition: option('NAME', anyText, "Slurm's partition"),
+  image: option('NAME', anyText, 'the container image for Kubernetes'),
+  claim: option('NAME', anyText, 'the volume claim for Kubernetes that is mounted at /data'),
+  program: withDefault(option('COMMAND', anyText, 'how hedgehog is started there'), 'hedgehog'),
 }
 
 /** Options of `hedgehog merge`. */

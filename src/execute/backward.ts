@@ -5,7 +5,7 @@ import { familyOf } from '../models/families.ts'
 import type { ModelConfig } from '../models/model.ts'
 import type { Device } from '../runtime/device.ts'
 import { type Kernels, plainKernels } from '../runtime/kernels.ts'
-import { functionCache } from './blocks.ts'
+import { type BlockSource, functionCache } from './blocks.ts'
 import { endOf } from './ends.ts'
 import { faultOf } from './fault.ts'
 import type { Objective } from './objective.ts'
@@ -19,6 +19,8 @@ export interface BackwardOptions {
   /** Share of residual branches and embeddings that are dropped, 0 ≤ rate < 1. Default 0. */
   readonly dropout?: number
   readonly kernels?: Kernels
+  /** Has the parameters of blocks that are not among those that are given; then they are read twice a pass. */
+  readonly blocks?: BlockSource
 }
 
 /**
@@ -28,13 +30,13 @@ export interface BackwardOptions {
  */
 export function createBackward(device: Device, config: ModelConfig, options: BackwardOptions = {}): Objective {
   const family = familyOf(config)
-  const { saved = family.saved, dropout = 0, kernels = plainKernels } = options
+  const { saved = family.saved, dropout = 0, kernels = plainKernels, blocks } = options
   if (!(dropout >= 0 && dropout < 1)) {
     throw new RangeError(`createBackward: got dropout ${dropout}, want a rate from 0 and below 1`)
   }
   const functions = functionCache(device)
   const parts = { functions, workspace: createWorkspace(), kernels }
-  const trunk = createTrunk(config, parts, { saved, dropout })
+  const trunk = createTrunk(config, parts, { saved, dropout, ...(blocks && { blocks }) })
   const end = endOf(config, parts)
   // What is summed up in place, while the gradients of blocks can be written over.
   const summed = new Set([...family.lookups.map(({ table }) => table), ...family.embedPaths, ...end.paths])
@@ -48,7 +50,7 @@ export function createBackward(device: Device, config: ModelConfig, options: Bac
       const pass = await trunk(params, batch, rng)
       const { total, dx } = await end.run(params, grads, pass.x, batch, tokenWeight)
       if (!Number.isFinite(total)) {
-        const fault = (await faultOf(device, config, params, batch)) ?? 'its states are finite, so it overflowed itself'
+        const fault = (await faultOf(device, config, params, batch, blocks)) ?? 'its states are finite, so it overflowed itself'
         throw new Error(`loss: got ${total}: ${fault}; lower the learning rate`)
       }
       await pass.backward(grads, dx, fresh)

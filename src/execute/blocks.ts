@@ -54,6 +54,26 @@ export function blockInputs(config: ModelConfig, params: Params, layer: number):
   return prefixed('p.', below(familyOf(config).blockPrefix(layer), params))
 }
 
+/** Where an executor takes the parameters of blocks from that are not in memory. */
+export interface BlockSource {
+  /**
+   * The parameters of a layer by their paths in the block; good until another layer but `next` is asked for.
+   * @param next the layer that is asked for after this one, which may be read meanwhile
+   */
+  block(layer: number, next?: number): Promise<Params>
+}
+
+/** {@link blockInputs} of a block, of which `source` has what `params` does not. */
+export async function readBlock(
+  config: ModelConfig,
+  params: Params,
+  layer: number,
+  { source, next }: { readonly source?: BlockSource | undefined; readonly next?: number },
+): Promise<Record<string, FloatArray>> {
+  const own = blockInputs(config, params, layer)
+  return source ? { ...prefixed('p.', await source.block(layer, next)), ...own } : own
+}
+
 /** What all blocks are given of a batch, as the inputs of their compiled functions: `keyMask` and `pos.…`. */
 export type SharedInputs = (inputs: Pick<ModelInputs, 'ids' | 'keyMask'>, start?: Start) => Arrays
 

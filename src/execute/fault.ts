@@ -4,6 +4,7 @@ import type { NDArray, Params } from '../base/array.ts'
 import { familyOf } from '../models/families.ts'
 import type { ModelConfig, ModelInputs } from '../models/model.ts'
 import type { Device } from '../runtime/device.ts'
+import type { BlockSource } from './blocks.ts'
 import { createForward } from './forward.ts'
 
 /**
@@ -15,10 +16,11 @@ export async function faultOf(
   config: ModelConfig,
   params: Params,
   inputs: ModelInputs,
+  blocks?: BlockSource,
 ): Promise<string | undefined> {
   const broken = brokenParameter(config, params)
   if (broken) return broken
-  const forward = createForward(device, config)
+  const forward = createForward(device, config, blocks && { blocks })
   try {
     let x = await forward.embed(params, inputs)
     if (!allFinite(x)) return 'the embedding gives states that are not finite'

@@ -10,10 +10,11 @@ import { tokenLogits, tokenLoss } from '../nn/loss.ts'
 import { below } from '../nn/params.ts'
 import type { Arrays, Device } from '../runtime/device.ts'
 import {
-  blockInputs,
+  type BlockSource,
   blockKey,
   functionCache,
   paramInputs,
+  readBlock,
   type SharedInputs,
   sharedInputs,
   traceBlock,
@@ -42,8 +43,15 @@ export interface Forward {
   dispose(): Promise<void>
 }
 
-/** Forward functions for a config. Each @throws TypeError when the config's task has no such end. */
-export function createForward(device: Device, config: ModelConfig): Forward {
+/**
+ * Forward functions for a config. Each @throws TypeError when the config's task has no such end.
+ * @param options.blocks has the parameters of blocks that are not among those that functions are given
+ */
+export function createForward(
+  device: Device,
+  config: ModelConfig,
+  { blocks: source }: { readonly blocks?: BlockSource } = {},
+): Forward {
   const family = familyOf(config)
   const functions = functionCache(device)
   const shared = sharedInputs(config)
@@ -75,7 +83,8 @@ export function createForward(device: Device, config: ModelConfig): Forward {
     shared,
     async block(params, layer, x, given) {
       const run = functions.get(blockKey(config, layer), () => (inputs) => ({ y: traceBlock(config, layer, inputs) }))
-      return (await run({ x, ...given, ...blockInputs(config, params, layer) })).y as FloatArray
+      const own = await readBlock(config, params, layer, { source, next: (layer + 1) % config.layers })
+      return (await run({ x, ...given, ...own })).y as FloatArray
     },
     head: async (params, x) => (await head({ x, ...paramInputs(params, headPaths) })).h as FloatArray,
     hidden: async (params, inputs) => forward.head(params, await stream(params, inputs)),

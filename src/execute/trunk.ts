@@ -12,7 +12,15 @@ import type { ModelConfig, ModelInputs } from '../models/model.ts'
 import { below, prefixed } from '../nn/params.ts'
 import type { Arrays } from '../runtime/device.ts'
 import type { Kernels } from '../runtime/kernels.ts'
-import { blockInputs, blockKey, type FunctionCache, paramInputs, sharedInputs, traceBlock } from './blocks.ts'
+import {
+  type BlockSource,
+  blockKey,
+  type FunctionCache,
+  paramInputs,
+  readBlock,
+  sharedInputs,
+  traceBlock,
+} from './blocks.ts'
 import { tracedEmbedding } from './forward.ts'
 import { addLookupGradients, lookUp } from './lookups.ts'
 import type { Workspace } from './workspace.ts'
@@ -38,15 +46,21 @@ export interface Pass {
 /** Runs a batch through embedding and blocks. */
 export type Trunk = (params: Params, inputs: ModelInputs, rng: Random | undefined) => Promise<Pass>
 
-/**
- * The trunk of a config.
- * @param options.saved names of values that are kept for the way back.
- * @param options.dropout share that is dropped of residual branches and embeddings.
- */
+/** How a trunk is run. */
+export interface TrunkOptions {
+  /** Names of values that are kept for the way back. */
+  readonly saved: readonly string[]
+  /** Share that is dropped of residual branches and embeddings. */
+  readonly dropout: number
+  /** Has the parameters of blocks that are not among those that are given. */
+  readonly blocks?: BlockSource
+}
+
+/** The trunk of a config. */
 export function createTrunk(
   config: ModelConfig,
   { functions, workspace, kernels }: BackwardParts,
-  { saved, dropout }: { readonly saved: readonly string[]; readonly dropout: number },
+  { saved, dropout, blocks: source }: TrunkOptions,
 ): Trunk {
   const family = familyOf(config)
   const shared = sharedInputs(config)
@@ -94,13 +108,15 @@ export function createTrunk(
     const given = shared(batch)
     const inputs: Arrays[] = []
     for (let layer = 0; layer < config.layers; layer++) {
-      const own = blockInputs(config, params, layer)
+      // The way back begins with the last block, which is then still there.
+      const next = Math.min(layer + 1, config.layers - 1)
+      const own = await readBlock(config, params, layer, { source, next })
       const dropped = factors(`layer ${layer}`, [family.drops, ...stream])
       const adapterDropped = adapterFactors(config, own, (module, width, rate) =>
         drawn(`layer ${layer}.${module}`, [sizeOf(stream.slice(0, 2)), width], rate),
       )
-      const blockGiven = { x, ...given, ...own, ...dropped, ...adapterDropped }
-      const { y, ...kept } = await workspace.run(`forward ${layer}`, forwardOf(layer), blockGiven)
+      const blockGiven = { x, ...given, ...dropped, ...adapterDropped }
+      const { y, ...kept } = await workspace.run(`forward ${layer}`, forwardOf(layer), { ...blockGiven, ...own })
       inputs.push({ ...blockGiven, ...kept })
       x = y as FloatArray
     }
@@ -121,7 +137,8 @@ export function createTrunk(
         const into = fresh ? prefixed('d.p.', own) : {}
         // Two slots in turn, so that a gradient is not written over while it is read.
         const slot = `backward ${layer % 2} ${fresh}`
-        const d = await workspace.run(slot, backwardOf(layer, wanted), { dy, ...inputs[layer]! }, into)
+        const weights = await readBlock(config, params, layer, { source, next: Math.max(0, layer - 1) })
+        const d = await workspace.run(slot, backwardOf(layer, wanted), { dy, ...inputs[layer]!, ...weights }, into)
         if (!fresh) addGradients(grads, prefixed(prefix, below('d.p.', d)), kernels)
         if (trainedBelow[layer]) dy = d['d.x']!
       }

@@ -127,7 +127,7 @@ async function openShards(
     names: [...files.keys()],
     shape: (name) => shardOf(name).shape(name),
     dtype: (name) => shardOf(name).dtype(name),
-    tensor: async (name) => shardOf(name).tensor(name),
+    tensor: async (name, into) => shardOf(name).tensor(name, into),
   }
 }
 

@@ -38,19 +38,21 @@ const chunk = 2 ** 20
  * Values [first, first + count), both of whole blocks, as float32.
  * Float32 is read as it is; all else in pieces, so that little is held besides the result.
  * @param options.piece bytes read at a time; default 1 MiB
+ * @param options.into memory of at least as many values that is used for them
  */
 export async function readValues(
   read: ReadRange,
   encoding: Encoding,
   first: number,
   count: number,
-  { piece = chunk } = {},
+  { piece = chunk, into }: { readonly piece?: number; readonly into?: Float32Array<ArrayBuffer> | undefined } = {},
 ): Promise<Float32Array<ArrayBuffer>> {
   const at = (value: number) => encodedBytes(encoding, value)
   if (encoding === floatEncodings.F32) {
-    return new Float32Array(aligned(await read(at(first), at(first + count))).buffer, 0, count)
+    const room = into && into.byteOffset === 0 ? new Uint8Array(into.buffer) : undefined
+    return new Float32Array(aligned(await read(at(first), at(first + count), room)).buffer, 0, count)
   }
-  const values = new Float32Array(count)
+  const values = into?.subarray(0, count) ?? new Float32Array(count)
   const step = encoding.values * Math.max(1, Math.floor(piece / encoding.bytes))
   const room = new Uint8Array(at(Math.min(step, count)))
   for (let done = 0; done < count; done += step) {

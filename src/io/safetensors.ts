@@ -44,17 +44,20 @@ export async function openSafetensors(source: Source, path: string): Promise<Saf
     metadata,
     shape: (name) => entry(name).shape,
     dtype: (name) => entry(name).dtype,
-    async tensor(name) {
+    async tensor(name, into) {
       const { dtype, shape, start } = entry(name)
       const encoding = Object.hasOwn(floatEncodings, dtype) ? floatEncodings[dtype] : undefined
       const known = Object.keys(floatEncodings).join(', ')
       if (!encoding) throw new Error(`${where}: ${name} is stored as ${dtype}, want one of ${known}`)
       const begin = 8 + length + start
-      const read: ReadRange = (from, to, into) => source.read(path, begin + from, begin + to, into)
-      return floats(shape, await readValues(read, encoding, 0, sizeOf(shape)))
+      const read: ReadRange = (from, to, room) => source.read(path, begin + from, begin + to, room)
+      return floats(shape, await readValues(read, encoding, 0, sizeOf(shape), into ? { into, piece: largePiece } : {}))
     },
   }
 }
+
+/** Bytes read at a time into memory that is used again and again: whole weights of a large model. */
+const largePiece = 2 ** 24
 
 /** Options of {@link writeSafetensors}. */
 export interface WriteOptions {
@@ -74,28 +77,48 @@ export async function writeSafetensors(
   params: Params,
   { dtype = 'float32', metadata }: WriteOptions = {},
 ): Promise<void> {
-  const names = Object.keys(params).sort()
+  const tensors = Object.entries(params).map(([name, array]) => {
+    return { name, shape: array.shape, dtype, load: async () => array }
+  })
+  await writeTensors(sink, path, tensors, metadata)
+}
+
+/** A tensor that is there when it is written. */
+export interface WrittenTensor {
+  readonly name: string
+  readonly shape: readonly number[]
+  readonly dtype: StoredDType
+  load(): Promise<FloatArray>
+}
+
+/** {@link writeSafetensors} of tensors that are loaded one after the other. */
+export async function writeTensors(
+  sink: Sink,
+  path: string,
+  tensors: readonly WrittenTensor[],
+  metadata?: Readonly<Record<string, string>>,
+): Promise<void> {
+  const sorted = tensors.toSorted((a, b) => (a.name < b.name ? -1 : 1))
   const header: Record<string, unknown> = metadata ? { __metadata__: metadata } : {}
   let offset = 0
-  for (const name of names) {
+  for (const { name, shape, dtype } of sorted) {
     if (name === '__metadata__' || name === '__proto__')
       throw new Error(`writeSafetensors: ${name} cannot name a tensor`)
-    const { shape } = params[name]!
     const end = offset + sizeOf(shape) * (dtype === 'float32' ? 4 : 2)
     header[name] = { dtype: codes[dtype], shape, data_offsets: [offset, end] }
     offset = end
   }
-  await sink.write(path, fileParts(`${sink.name}/${path}`, header, names, params, dtype))
+  await sink.write(path, fileParts(`${sink.name}/${path}`, header, sorted))
 }
 
-function* fileParts(where: string, header: object, names: readonly string[], params: Params, dtype: StoredDType) {
+async function* fileParts(where: string, header: object, tensors: readonly WrittenTensor[]) {
   const json = new TextEncoder().encode(JSON.stringify(header))
   const start = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20)
   new DataView(start.buffer).setBigUint64(0, BigInt(start.length - 8), true)
   start.set(json, 8)
   yield start
-  for (const name of names) {
-    const { data } = params[name]!
+  for (const { name, dtype, load } of tensors) {
+    const { data } = await load()
     for (let at = 0; at < data.length; at += chunk) {
       const values = data.subarray(at, at + chunk)
       const stored = encoders[dtype](values)

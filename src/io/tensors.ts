@@ -10,6 +10,10 @@ export interface Checkpoint {
   shape(name: string): readonly number[]
   /** What a tensor is stored as, e.g. `BF16` or `Q4_K`. @throws Error when there is no such tensor. */
   dtype(name: string): string
-  /** A tensor as float32. @throws Error when there is no such tensor, or none of floating-point numbers. */
-  tensor(name: string): Promise<FloatArray>
+  /**
+   * A tensor as float32.
+   * @param into memory that may be used for its values, of as many or more; formats that cannot leave it alone
+   * @throws Error when there is no such tensor, or none of floating-point numbers.
+   */
+  tensor(name: string, into?: Float32Array<ArrayBuffer>): Promise<FloatArray>
 }

@@ -5,6 +5,7 @@ import { type Random, random } from '../base/random.ts'
 import { checkMemory, float32Bytes, openCheckpoint } from '../io/checkpoint.ts'
 import type { Sink, Source } from '../io/files.ts'
 import { readJsonObject } from '../io/json.ts'
+import type { Checkpoint } from '../io/tensors.ts'
 import { checkFinite, type StoredDType, writeSafetensors } from '../io/safetensors.ts'
 import { initialise, type ParamSpecs } from '../nn/params.ts'
 import { checkParams, familyOf, jsonFor, paramSpecs, readConfig, type TaskChoice } from './families.ts'
@@ -31,14 +32,7 @@ export async function loadModel(source: Source, options: LoadOptions = {}): Prom
   const family = familyOf(config)
   const checkpoint = await openCheckpoint(source)
   const specs = paramSpecs(config)
-  const stored = new Map<string, string>()
-  for (const name of checkpoint.names) {
-    const inner = name.startsWith(family.checkpointPrefix) ? name.slice(family.checkpointPrefix.length) : name
-    const path = family.renamed?.(inner) ?? inner
-    if (!(path in specs) && family.ignores(path)) continue
-    if (stored.has(path)) throw new Error(`${source.name}: ${stored.get(path)} and ${name} are both named ${path}`)
-    stored.set(path, name)
-  }
+  const stored = storedNames(source.name, checkpoint, config)
   const shapes = Object.fromEntries([...stored].map(([path, name]) => [path, { shape: checkpoint.shape(name) }]))
   const begun = choice ? newEnd(family, specs, shapes) : {}
   checkParams(source.name, config, { ...shapes, ...begun })
@@ -51,6 +45,21 @@ export async function loadModel(source: Source, options: LoadOptions = {}): Prom
     checkFinite(`${source.name}: ${name}`, params[path])
   }
   return { config, params }
+}
+
+/** The names that a checkpoint has for the parameters of a config, by path. @throws Error for two names of one path. */
+export function storedNames(where: string, checkpoint: Checkpoint, config: ModelConfig): Map<string, string> {
+  const family = familyOf(config)
+  const specs = paramSpecs(config)
+  const stored = new Map<string, string>()
+  for (const name of checkpoint.names) {
+    const inner = name.startsWith(family.checkpointPrefix) ? name.slice(family.checkpointPrefix.length) : name
+    const path = family.renamed?.(inner) ?? inner
+    if (!(path in specs) && family.ignores(path)) continue
+    if (stored.has(path)) throw new Error(`${where}: ${stored.get(path)} and ${name} are both named ${path}`)
+    stored.set(path, name)
+  }
+  return stored
 }
 
 /** The parameters of a task's end that a checkpoint lacks, or has in another shape. */
@@ -94,12 +103,15 @@ export async function saveModel(
   { dtype = 'float32', tokenizer }: SaveOptions = {},
 ): Promise<void> {
   const family = familyOf(model.config)
-  const named = Object.entries(model.params).map(
-    ([path, array]) => [startsWithAny(path, family.unprefixed) ? path : family.checkpointPrefix + path, array] as const,
-  )
+  const named = Object.entries(model.params).map(([path, array]) => [savedName(family, path), array] as const)
   await writeSafetensors(sink, 'model.safetensors', Object.fromEntries(named), { dtype, metadata: { format: 'pt' } })
   if (tokenizer !== undefined) await writeJson(sink, 'tokenizer.json', tokenizer)
   await writeJson(sink, 'config.json', family.writeConfig(model.config))
+}
+
+/** What a parameter is called in a file. */
+export function savedName(family: Family, path: string): string {
+  return startsWithAny(path, family.unprefixed) ? path : family.checkpointPrefix + path
 }
 
 /** A JSON object in a file. @throws Error naming the file when it is missing or no JSON object. */

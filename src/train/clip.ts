@@ -1,6 +1,6 @@
 /** The norm of all gradients together, and the factor that keeps it within a bound. */
 
-import type { Params } from '../base/array.ts'
+import type { FloatArray, Params } from '../base/array.ts'
 import { type Kernels, plainKernels } from '../runtime/kernels.ts'
 
 /** What {@link clip} found. */
@@ -42,6 +42,31 @@ export function clip(
   if (!(scale > 0 && scale < Infinity)) throw new RangeError(`clip: got scale ${scale}, want a finite number above 0`)
   const norm = globalNorm(grads, kernels) * scale
   return { norm, gradScale: norm > maxNorm ? (scale * maxNorm) / norm : scale }
+}
+
+/**
+ * {@link clip} of each group of gradients by itself, such as those of a layer, which then learns as if it were alone.
+ * Unlike there, gradients that are too large are scaled here, in place.
+ */
+export function clipGroups(
+  grads: Params,
+  groupOf: (path: string) => string | number,
+  maxNorm: number,
+  kernels: Kernels = plainKernels,
+): Clipped {
+  const groups = new Map<string | number, Record<string, FloatArray>>()
+  for (const [path, gradient] of Object.entries(grads)) {
+    const group = groups.get(groupOf(path)) ?? {}
+    group[path] = gradient
+    groups.set(groupOf(path), group)
+  }
+  let squares = 0
+  for (const group of groups.values()) {
+    const { norm, gradScale } = clip(group, { maxNorm }, kernels)
+    if (gradScale !== 1) for (const gradient of Object.values(group)) kernels.scale(gradient, gradScale)
+    squares += norm ** 2
+  }
+  return { norm: Math.sqrt(squares), gradScale: 1 }
 }
 
 function notFinite(path: string, data: Float32Array): Error {

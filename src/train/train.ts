@@ -6,7 +6,7 @@ import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
 import { type Batch, countLabels, type Objective } from '../execute/objective.ts'
 import { createMemory, floatsFor } from '../runtime/memory.ts'
-import { clip } from './clip.ts'
+import { clip, clipGroups } from './clip.ts'
 import { createSlots, type Optimizer, type Slots } from './optimizers.ts'
 import { type ScheduleName, type ScheduleOptions, type ScheduleState, scheduleStart, schedules } from './schedules.ts'
 
@@ -71,6 +71,8 @@ export interface TrainOptions {
   readonly accumulate?: number
   /** The largest global norm of the gradient. Default 1. */
   readonly clip?: number
+  /** Groups of parameters whose gradients are clipped apart, by a name for each. Default: one group. */
+  readonly groups?: (path: string) => string | number
   /** Which parameters learn. Default: all. */
   readonly trains?: (path: string) => boolean
   /**
@@ -199,7 +201,11 @@ export async function* train(objective: Objective, initial: Params, options: Tra
       const rng = random(seed).split('dropout').split(step).split(i)
       loss += await objective.accumulate(params, grads, batch, { tokenWeight: 1 / counted, fresh: i === 0, rng })
     }
-    const { norm, gradScale } = clip(grads, { maxNorm: options.clip ?? 1 }, memory)
+    const maxNorm = options.clip ?? 1
+    const { groups } = options
+    const { norm, gradScale } = groups
+      ? clipGroups(grads, groups, maxNorm, memory)
+      : clip(grads, { maxNorm }, memory)
     optimizer.step({ params, grads, slots, step: step + 1, learningRate, gradScale }, memory)
     return { loss, norm, tokens: counted }
   }

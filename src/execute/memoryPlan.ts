@@ -1,0 +1,102 @@
+/** How a model that is read block by block fits into a given memory: a plan that is made, and told, before anything runs. */
+
+import { formatBytes } from '../base/format.ts'
+import type { ModelConfig } from '../models/model.ts'
+
+/** What is to be run. */
+export interface PlannedRun {
+  readonly config: ModelConfig
+  /** Bytes as float32 of the parameters outside of blocks, and of the largest block. */
+  readonly outerBytes: number
+  readonly blockBytes: number
+  /** Blocks that are read in a pass. Default: all. */
+  readonly blocks?: number
+  /** Sequences and tokens of each that are run at once. */
+  readonly batch: number
+  readonly length: number
+  /** Numbers that learn: each has a gradient and two moments. */
+  readonly learned: number
+  /** Whether the loss of the last tokens is computed, and gradients go back through all blocks. */
+  readonly backward: boolean
+  /** Bytes that may be used in all. */
+  readonly memory: number
+}
+
+/** Where the memory goes, in bytes. */
+export interface MemoryPlan {
+  /** The program and the engine. */
+  readonly program: number
+  readonly outer: number
+  /** What learns, with gradients and moments. */
+  readonly learned: number
+  /** States between blocks that are kept for the way back. */
+  readonly boundaries: number
+  /** What one block is computed in. */
+  readonly working: number
+  /** Blocks that are in memory: those that stay, and two that come and go. */
+  readonly blocks: number
+  readonly resident: number
+  readonly total: number
+  readonly memory: number
+}
+
+/** Node, the engine and the code of sessions. */
+const programBytes = 300e6
+/** The engine takes its memory in growing pieces, of which the last may be half empty. */
+const slack = 1.5
+/** Rows of logits at once. */
+const headRows = 1024
+
+/**
+ * Plans a run: what is left beside all that must be there holds as many blocks as fit, so that fewer are read again.
+ * @throws RangeError with the smallest memory that works, when this is less.
+ */
+export function planMemory(run: PlannedRun): MemoryPlan {
+  const { config, outerBytes: outer, blockBytes, blocks = config.layers, memory } = run
+  const fixed = {
+    program: programBytes,
+    outer,
+    learned: 16 * run.learned,
+    boundaries: run.backward ? 4 * (config.layers + 1) * run.batch * run.length * config.width : 0,
+    working: slack * workingBytes(run),
+  }
+  const needed = Object.values(fixed).reduce((sum, bytes) => sum + bytes, 0)
+  const passing = Math.min(2, blocks) * blockBytes
+  const least = needed + passing
+  if (memory < least) {
+    throw new RangeError(
+      `memory: got ${formatBytes(memory)}, want at least ${formatBytes(Math.ceil(least / 1e8) * 1e8)}, which hold two blocks ` +
+        `of ${formatBytes(blockBytes)} beside ${formatBytes(needed)}; or fewer tokens at once`,
+    )
+  }
+  const spare = Math.floor((memory - least) / blockBytes)
+  // Two that come and go are of no use where all others stay.
+  const resident = blocks <= spare + 2 ? blocks : spare
+  const held = (resident === blocks ? blocks : resident + 2) * blockBytes
+  return { ...fixed, blocks: held, resident, total: needed + held, memory }
+}
+
+/** What a block's forward pass, and where it is wanted its backward pass, holds besides weights. */
+function workingBytes({ config, batch, length, backward }: PlannedRun): number {
+  const { heads, width, inner, vocab } = config
+  const rows = batch * length
+  const states = rows * (10 * width + 3 * inner)
+  // Distillation has weights of teacher and student side by side, with their logarithms and gradients.
+  const weights = (backward ? 2 : 10) * batch * heads * length * length
+  const head = backward ? 3 * Math.min(headRows, rows) * vocab : 0
+  return 4 * ((backward ? 2.5 : 1) * states + Math.max(weights, head))
+}
+
+/** A plan in a line. */
+export function planText(plan: MemoryPlan): string {
+  const parts = [
+    ['program', plan.program],
+    ['outside of blocks', plan.outer],
+    ['what learns', plan.learned],
+    ['states between blocks', plan.boundaries],
+    ['computing a block', plan.working],
+  ] as const
+  const listed = parts.filter(([, bytes]) => bytes > 0).map(([name, bytes]) => `${name} ${formatBytes(bytes)}`)
+  const stay = plan.resident > 0 ? `${plan.resident} blocks stay, ` : ''
+  return `memory: ${formatBytes(plan.total)} of ${formatBytes(plan.memory)}: ${listed.join(', ')}, blocks ${formatBytes(plan.blocks)} (${stay}the others are read as they are needed)`
+}

@@ -1,0 +1,107 @@
+/** A model in its files: parameters that are read one by one, for models that are larger than memory. */
+
+import { type FloatArray, type Params, sizeOf } from '../base/array.ts'
+import { openCheckpoint } from '../io/checkpoint.ts'
+import type { Sink, Source } from '../io/files.ts'
+import { checkFinite, type StoredDType, type WrittenTensor, writeTensors } from '../io/safetensors.ts'
+import { checkParams, familyOf } from './families.ts'
+import { loadConfig, savedName, storedNames, writeJson } from './folder.ts'
+import type { Model, ModelConfig } from './model.ts'
+
+/** A model folder that was opened, and of which no weight is in memory. */
+export interface ModelFiles {
+  readonly config: ModelConfig
+  /** Of all parameters. */
+  readonly paths: readonly string[]
+  shape(path: string): readonly number[]
+  /** What it is stored as, e.g. `F16`. */
+  dtype(path: string): string
+  /**
+   * Reads a parameter.
+   * @param into memory that may be used for it
+   * @throws Error naming a value that is not finite, the first time it is read
+   */
+  read(path: string, into?: Float32Array<ArrayBuffer>): Promise<FloatArray>
+}
+
+/** Opens a model folder. @throws Error as `loadModel` does, but for values. */
+export async function openModelFiles(source: Source): Promise<ModelFiles> {
+  const config = await loadConfig(source)
+  const checkpoint = await openCheckpoint(source)
+  const names = storedNames(source.name, checkpoint, config)
+  const shapes = Object.fromEntries([...names].map(([path, name]) => [path, { shape: checkpoint.shape(name) }]))
+  checkParams(source.name, config, shapes)
+  const checked = new Set<string>()
+  return {
+    config,
+    paths: [...names.keys()],
+    shape: (path) => checkpoint.shape(names.get(path)!),
+    dtype: (path) => checkpoint.dtype(names.get(path)!),
+    async read(path, into) {
+      const array = await checkpoint.tensor(names.get(path)!, into)
+      if (!checked.has(path)) checkFinite(`${source.name}: ${names.get(path)}`, array)
+      checked.add(path)
+      return array
+    },
+  }
+}
+
+/** The layer that a parameter belongs to; undefined outside of blocks. */
+export function layerOf({ family, layers }: ModelConfig, path: string): number | undefined {
+  const { blockPrefix } = familyOf({ family })
+  for (let layer = 0; layer < layers; layer++) if (path.startsWith(blockPrefix(layer))) return layer
+  return undefined
+}
+
+/** The paths of a block, or, without a layer, of what is outside of blocks. */
+export function pathsOf({ config, paths }: Pick<ModelFiles, 'config' | 'paths'>, layer?: number): string[] {
+  if (layer !== undefined) return paths.filter((path) => path.startsWith(familyOf(config).blockPrefix(layer)))
+  return paths.filter((path) => layerOf(config, path) === undefined)
+}
+
+/** The parameters outside of blocks. */
+export async function readOuter(files: ModelFiles): Promise<Params> {
+  const found: Record<string, FloatArray> = {}
+  for (const path of pathsOf(files)) found[path] = await files.read(path)
+  return found
+}
+
+/** Bytes of some parameters as float32. */
+export function bytesOf(files: Pick<ModelFiles, 'shape'>, paths: readonly string[]): number {
+  return paths.reduce((sum, path) => sum + 4 * sizeOf(files.shape(path)), 0)
+}
+
+/** Options of {@link saveFrom}. */
+export interface SaveFromOptions {
+  readonly tokenizer?: unknown
+  /** What becomes of a stored parameter. Default: it stays. */
+  readonly change?: (path: string, array: FloatArray) => Promise<FloatArray>
+}
+
+const storedDTypes: Readonly<Record<string, StoredDType>> = { F16: 'float16', BF16: 'bfloat16' }
+
+/**
+ * Writes a model of stored parameters and others beside them as a folder, one parameter in memory at a time; stored ones
+ * keep their dtype where it is of 16 bits, those beside them are float32.
+ */
+export async function saveFrom(
+  sink: Sink,
+  files: ModelFiles,
+  { config, params }: Model,
+  { tokenizer, change = async (_, array) => array }: SaveFromOptions = {},
+): Promise<void> {
+  const family = familyOf(config)
+  const stored = files.paths
+    .filter((path) => !(path in params))
+    .map((path): WrittenTensor => {
+      const dtype = storedDTypes[files.dtype(path)] ?? 'float32'
+      const load = async () => change(path, await files.read(path))
+      return { name: savedName(family, path), shape: files.shape(path), dtype, load }
+    })
+  const added = Object.entries(params).map(([path, array]): WrittenTensor => {
+    return { name: savedName(family, path), shape: array.shape, dtype: 'float32', load: async () => array }
+  })
+  await writeTensors(sink, 'model.safetensors', [...stored, ...added], { format: 'pt' })
+  if (tokenizer !== undefined) await writeJson(sink, 'tokenizer.json', tokenizer)
+  await writeJson(sink, 'config.json', family.writeConfig(config))
+}

@@ -1,0 +1,41 @@
+/** The thread that reads the blocks of a model, so that the next is read and decoded while this one is computed. */
+
+import { parentPort, workerData } from 'node:worker_threads'
+import type { FloatArray } from '../base/array.ts'
+import { finish } from '../base/progress.ts'
+import { openModelFiles, pathsOf } from '../models/files.ts'
+import { openSource } from './source.ts'
+
+/** What the thread is asked for. */
+export interface AskedBlock {
+  readonly layer: number
+  /** Memory for its parameters by path in the block; an empty record for new memory. */
+  readonly room: Readonly<Record<string, ArrayBuffer>>
+}
+
+/** What it answers. */
+export type ReadBlock =
+  | { readonly layer: number; readonly arrays: Readonly<Record<string, FloatArray>>; readonly bytes: number }
+  | { readonly layer: number; readonly error: string }
+
+const port = parentPort!
+const { name, prefixes } = workerData as { readonly name: string; readonly prefixes: readonly string[] }
+const files = finish(openSource(name)).then(openModelFiles)
+
+port.on('message', async ({ layer, room }: AskedBlock) => {
+  const arrays: Record<string, FloatArray> = {}
+  try {
+    const { config, paths, read } = await files
+    const prefix = prefixes[layer]!
+    for (const path of pathsOf({ config, paths }, layer)) {
+      const inner = path.slice(prefix.length)
+      const buffer = room[inner]
+      arrays[inner] = await read(path, buffer && new Float32Array(buffer))
+    }
+    const buffers = Object.values(arrays).map(({ data }) => data.buffer as ArrayBuffer)
+    const bytes = buffers.reduce((sum, { byteLength }) => sum + byteLength, 0)
+    port.postMessage({ layer, arrays, bytes } satisfies ReadBlock, buffers)
+  } catch (error) {
+    port.postMessage({ layer, error: (error as Error).message } satisfies ReadBlock)
+  }
+})

@@ -4,7 +4,19 @@ import { propertyNames } from '../evaluate/propertyNames.ts'
 import { metrics } from '../metrics/metrics.ts'
 import { schedules } from '../train/schedules.ts'
 import { flag, many, option, required, withDefault } from './options.ts'
-import { anyText, bytes, day, integer, listOf, loraSettings, number, oneOf, path, settings, shardOf } from './readers.ts'
+import {
+  anyText,
+  bytes,
+  day,
+  integer,
+  listOf,
+  loraSettings,
+  number,
+  oneOf,
+  path,
+  settings,
+  shardOf,
+} from './readers.ts'
 
 const whole = integer(1)
 const rate = number({ above: 0 })
@@ -15,6 +27,8 @@ const test = option('FILE', path, 'held-out text for the scores in the report; e
 const date = option('DAY', day, 'the day that a chat template writes, e.g. 2025-03-01; else it knows none')
 const length = option('N', whole, 'tokens in a sequence (256, or what the model can)')
 const batch = option('N', whole, 'sequences in a batch')
+
+const memory = option('SIZE', bytes, 'the most memory that is used, e.g. 6GB: blocks are read as they are needed')
 
 /** Options of commands whose work is kept in the output folder until they are done. */
 const job = {
@@ -111,6 +125,7 @@ export const finetuneOptions = {
   dropout: option('X', number({ from: 0, below: 1 }), 'the share of activations that are dropped'),
   evalEvery: option('N', whole, 'steps between evaluations'),
   best: flag('end with the weights of the lowest held-out loss, not the last ones; needs --validation'),
+  memory,
   ...job,
   device,
 }
@@ -127,7 +142,7 @@ export const distillOptions = {
   steps: option('N', whole, 'steps (450)'),
   lr: option('X', rate, 'learning rate (0.03)'),
   loss: option('NAME', oneOf('cross-entropy', 'mse', 'both'), 'what is matched: cross-entropy, mse, both (both)'),
-  memory: option('SIZE', bytes, 'the most memory that is used, e.g. 6GB; weights are read as they are needed (all)'),
+  memory,
   threads: option('N', whole, 'threads to compute with (as many as there are cores)'),
   force: flag('begin anew, whatever is in --out'),
   checkpointEvery: job.checkpointEvery,
@@ -197,6 +212,7 @@ export const evalOptions = {
   text: option('COLUMN', anyText, 'column of the texts (text)'),
   pair: option('COLUMN', anyText, 'column of second texts, where two are compared'),
   label: option('COLUMN', anyText, 'column of the labels (label)'),
+  memory,
   out: option('DIR', path, 'where eval.json is written; an evaluation that is ended there can be gone on with'),
   force: job.force,
   resume: job.resume,

@@ -48,6 +48,8 @@ export interface DataOptions {
   readonly length?: number
   readonly batch: number
   readonly seed: number
+  /** The model, where it is not to be loaded as a whole. */
+  readonly model?: Model
 }
 
 /** Training sequences where no length is asked for. */
@@ -149,8 +151,9 @@ function packingFor({ config }: Model, tokenizer: Tokenizer, maxLength: number):
 }
 
 /** The model for a task, its tokenizer, and the shape of its batches. */
-async function openFor(source: Source, { length, batch, seed }: DataOptions, choice?: LoadOptions) {
-  const model = await loadModel(source, { ...choice, memory: freeMemory() })
+async function openFor(source: Source, { length, batch, seed, model: given }: DataOptions, choice?: LoadOptions) {
+  if (given && choice) throw new UsageError('--memory: classifiers are trained in memory; leave it out')
+  const model = given ?? (await loadModel(source, { ...choice, memory: freeMemory() }))
   const tokenizer = await loadTokenizer(source)
   const { maxLength, vocab, task } = model.config
   if (!choice && task !== 'language') {

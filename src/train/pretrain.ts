@@ -3,6 +3,7 @@
 import type { Params } from '../base/array.ts'
 import type { Job } from '../base/progress.ts'
 import { createBackward } from '../execute/backward.ts'
+import type { BlockSource } from '../execute/blocks.ts'
 import { createForward } from '../execute/forward.ts'
 import { heldOutLoss } from '../execute/heldOut.ts'
 import type { Batch } from '../execute/objective.ts'
@@ -63,6 +64,8 @@ export interface BatchTask {
   /** What is validated on; without it nothing is. */
   readonly heldOut?: readonly Batch[]
   readonly recipe: Recipe
+  /** Has the parameters of blocks that the model does not; nothing of a block is then kept for its way back. */
+  readonly blocks?: BlockSource
 }
 
 /**
@@ -71,8 +74,12 @@ export interface BatchTask {
  */
 export async function* trainOnBatches({ device, model, recipe, ...data }: BatchTask, run: RunOptions): Job<Trained> {
   const { config, params } = model
-  const objective = createBackward(device, config, { dropout: recipe.dropout ?? 0 })
-  const forward = createForward(device, config)
+  const { blocks } = data
+  const objective = createBackward(device, config, {
+    dropout: recipe.dropout ?? 0,
+    ...(blocks && { blocks, saved: [] }),
+  })
+  const forward = createForward(device, config, blocks && { blocks })
   const loss = (current: Params) => heldOutLoss(forward, config, current, data.heldOut!)
   try {
     return yield* train(objective, params, {

@@ -42,6 +42,13 @@ export const suites: readonly Suite[] = [
     ],
   },
   {
+    name: 'distill',
+    argv: (at, out) => [
+      ...['distill', at('model'), '--data', at('text.txt'), '--out', out, '--length', '8', '--batch', '2'],
+      ...['--steps', '20', '--threads', '1', ...often],
+    ],
+  },
+  {
     name: 'inspect',
     argv: (at, out) => [
       ...['inspect', at('model'), '--distill-data', at('text.txt'), '--data', at('held.txt'), '--out', out],
@@ -155,7 +162,7 @@ function start([command, ...words]: Program, argv: readonly string[], killAfter?
 }
 
 /** What differs from run to run, and says nothing of the result. */
-const passing = new Set(['seconds', 'peakMemoryBytes', 'command', 'date', 'out'])
+const passing = new Set(['seconds', 'tokensPerSecond', 'waited', 'peakMemoryBytes', 'command', 'date', 'out'])
 
 /** All files of a folder by their bytes; of JSON files what is to be the same, of pages only that they are there. */
 async function results(folder: string): Promise<Record<string, string>> {

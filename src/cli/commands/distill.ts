@@ -9,24 +9,22 @@ import { random } from '../../base/random.ts'
 import { type DistilledLayer, distillLayers, type LayerRange, layersOfShard } from '../../convert/distillLayers.ts'
 import { linearize } from '../../convert/linearize.ts'
 import { distillDefaults } from '../../convert/stages.ts'
-import { planMemory, planText } from '../../execute/memoryPlan.ts'
 import { encodeDocuments } from '../../io/batches.ts'
 import { checkpointDigest } from '../../io/checkpoint.ts'
 import { writeSafetensors } from '../../io/safetensors.ts'
 import { loadTokenizer } from '../../io/tokenizer.ts'
-import { bytesOf, layerOf, type ModelFiles, openModelFiles, pathsOf, readOuter, saveFrom } from '../../models/files.ts'
+import { layerOf, type ModelFiles, saveFrom } from '../../models/files.ts'
 import { writeJson } from '../../models/folder.ts'
 import { countParams } from '../../nn/params.ts'
 import { openDevice } from '../../node/device.ts'
-import { freeMemory } from '../../node/freeMemory.ts'
 import { openSource } from '../../node/source.ts'
-import { streamedBlocks } from '../../node/streamedBlocks.ts'
-import type { Context, Outcome, Run } from '../command.ts'
+import type { Outcome, Run } from '../command.ts'
 import { clock, filesDigest, readTexts } from '../inputs.ts'
 import { openJob } from '../job.ts'
 import type { Values } from '../options.ts'
 import type { distillOptions } from '../optionTables.ts'
 import { mapsFile, partFile, shardFolder } from '../shards.ts'
+import { openStreamed } from '../streaming.ts'
 
 type Options = Values<typeof distillOptions>
 
@@ -52,7 +50,7 @@ export const run: Run<typeof distillOptions, 'model'> = async (context, { model:
   const again = context.commandLine.replace(/ --force(?= |$)/, '')
   const folder = await openJob(context, { out, force, resume: !force, again, ...(keep && { keep }) }, partFile)
   const source = await context.run(openSource(path))
-  const files = await openModelFiles(source)
+  const { files, model, plan } = await openStreamed(context, path, source, options.memory)
   const { config } = files
   const { map, recipe } = recipeOf(options, files, context.seed)
   const layers = shard ? usage(() => layersOfShard(config.layers, shard)) : { first: 0, end: config.layers }
@@ -67,15 +65,16 @@ export const run: Run<typeof distillOptions, 'model'> = async (context, { model:
     ? encodeDocuments(tokenizer, await readTexts([options.validation]))
     : texts.subarray(texts.length - heldTokens(texts.length, recipe.length))
   const trainTokens = options.validation ? texts : texts.subarray(0, texts.length - held.length)
-  const student = linearize({ config, params: await readOuter(files) }, map, random(context.seed).split('maps'))
+  const student = linearize(model, map, random(context.seed).split('maps'))
   const params = Object.fromEntries(
     Object.entries(student.params).filter(([name]) => !isMapPath(name) || within(layerOf(config, name), layers)),
   )
-  const resident = planned(context, files, params, layers, recipe, options.memory)
-  const job = await folder.begin(settings)
-  if (job.finished) return outcomeOf(job.finished as unknown as Value, shard !== undefined)
-  const blocks = streamedBlocks(path, config, { resident })
+  const maps = Object.fromEntries(Object.entries(params).filter(([name]) => isMapPath(name)))
+  const { batch, length } = recipe
+  const blocks = plan({ batch, length, learned: countParams(maps), backward: false, blocks: layers.end })
   try {
+    const job = await folder.begin(settings)
+    if (job.finished) return outcomeOf(job.finished as unknown as Value, shard !== undefined)
     const device = await openDevice(options.device, options.threads === undefined ? {} : { threads: options.threads })
     const every = checkpointEvery !== undefined && { checkpointEvery }
     const data = { trainTokens, validationTokens: held }
@@ -123,26 +122,6 @@ function recipeOf(options: Options, { config }: ModelFiles, seed: number) {
   const validateEvery = Math.ceil(steps / 5)
   const recipe = { steps, length, batch, learningRate: lr, loss, seed, adamw: { weightDecay: 0 }, validateEvery }
   return { map: planName(plan), recipe }
-}
-
-/** Tells the plan of memory, and how many blocks stay in it. */
-function planned(
-  context: Context,
-  files: ModelFiles,
-  params: Parameters<typeof countParams>[0],
-  layers: LayerRange,
-  { batch, length }: { readonly batch: number; readonly length: number },
-  memory: number | undefined,
-): number {
-  const { config } = files
-  const learned = countParams(Object.fromEntries(Object.entries(params).filter(([path]) => isMapPath(path))))
-  const plan = planMemory({
-    ...{ config, batch, length, learned, backward: false, blocks: layers.end, memory: memory ?? freeMemory() },
-    outerBytes: bytesOf(files, pathsOf(files)),
-    blockBytes: bytesOf(files, pathsOf(files, 0)),
-  })
-  if (memory !== undefined) context.say(planText(plan))
-  return plan.resident
 }
 
 function outcomeOf(value: Value, isShard: boolean): Outcome {

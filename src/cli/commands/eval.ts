@@ -8,6 +8,7 @@ import { scoreJob } from '../../execute/perplexity.ts'
 import { encodeDocuments, heldOut } from '../../io/batches.ts'
 import { checkpointDigest } from '../../io/checkpoint.ts'
 import type { Source } from '../../io/files.ts'
+import { loadTokenizer } from '../../io/tokenizer.ts'
 import { type Measured, type MetricName, metrics } from '../../metrics/metrics.ts'
 import { loadConfig, writeJson } from '../../models/folder.ts'
 import { openDevice } from '../../node/device.ts'
@@ -17,11 +18,14 @@ import { type EvalOptions, evaluations, lengthFor } from '../evaluations.ts'
 import { clock, filesDigest, openModel, readTexts } from '../inputs.ts'
 import { type BegunJob, openJob } from '../job.ts'
 import type { evalOptions } from '../optionTables.ts'
+import { openStreamed } from '../streaming.ts'
 
 const resultFile = 'eval.json'
 
 export const run: Run<typeof evalOptions, 'model'> = async (context, { model: path }, options) => {
   const { out, force, resume, ...asked } = options
+  if (options.memory !== undefined && options.metric)
+    throw new UsageError('--memory: only perplexity; leave out --metric')
   if (!out && (force || resume)) throw new UsageError(`--${resume ? 'resume' : 'force'}: wants --out too`)
   const folder = out && (await openJob(context, { out, force, resume }, resultFile))
   const source = await context.run(openSource(path))
@@ -35,22 +39,27 @@ export const run: Run<typeof evalOptions, 'model'> = async (context, { model: pa
 
 async function perplexity(
   context: Context,
-  _source: Source,
+  source: Source,
   path: string,
   options: EvalOptions,
   job: BegunJob | undefined,
 ): Promise<Outcome> {
-  const { model, tokenizer } = await openModel(path, context)
-  const { batch = 8, maxTokens } = options
+  const { batch = 8, maxTokens, memory } = options
+  const streamed = memory && (await openStreamed(context, path, source, memory))
+  const { model, tokenizer } = streamed
+    ? { model: streamed.model, tokenizer: await loadTokenizer(source) }
+    : await openModel(path, context)
   const length = lengthFor(model.config, options, 256)
   const tokens = encodeDocuments(tokenizer, await readTexts(options.data)).subarray(0, maxTokens)
   const device = await openDevice(options.device as 'cpu')
-  const forward = createForward(device, model.config)
-  const blocks = [...heldOut(tokens, { length, batch })]
+  const blocks = streamed ? streamed.plan({ batch, length, learned: 0, backward: false }) : undefined
+  const forward = createForward(device, model.config, blocks && { blocks })
+  const measured = [...heldOut(tokens, { length, batch })]
   const { signal } = context
   const settings = { phase: 'score', clock, signal, ...(job && { ledger: job.ledger }) }
-  const score = await (job ?? context).run(scoreJob(forward, model.params, blocks, settings))
+  const score = await (job ?? context).run(scoreJob(forward, model.params, measured, settings))
   await forward.dispose()
+  await blocks?.dispose()
   return {
     value: { model: path, ...score },
     text:

@@ -2,23 +2,26 @@
 
 import { resolve } from 'node:path'
 import { UsageError } from '../../base/errors.ts'
+import { random } from '../../base/random.ts'
 import { identityOf } from '../../generate/fingerprint.ts'
 import { writePeftAdapter } from '../../io/adapters.ts'
 import type { Sink } from '../../io/files.ts'
 import { familyOf } from '../../models/families.ts'
+import { saveFrom } from '../../models/files.ts'
 import { saveModel, writeJson } from '../../models/folder.ts'
 import type { Model } from '../../models/model.ts'
 import { countParams } from '../../nn/params.ts'
 import { openDevice } from '../../node/device.ts'
 import { openSource } from '../../node/source.ts'
 import { type Finetuned, finetune } from '../../train/finetune.ts'
-import { detachedAdapter } from '../../train/lora.ts'
+import { adapterTrains, addLora, detachedAdapter, type LoraOptions } from '../../train/lora.ts'
 import type { Recipe } from '../../train/pretrain.ts'
 import type { Outcome, Run } from '../command.ts'
 import { filesDigest } from '../inputs.ts'
 import { openJob } from '../job.ts'
 import type { Values } from '../options.ts'
 import type { finetuneOptions } from '../optionTables.ts'
+import { openStreamed } from '../streaming.ts'
 import { checkTraining, runTraining, trainedText } from '../training.ts'
 import { openTrainingData, type TrainingData } from '../trainingData.ts'
 
@@ -38,13 +41,23 @@ export const run: Run<typeof finetuneOptions, 'model'> = async (context, { model
   checkTraining(options)
   const folder = await openJob(context, options, resultFile)
   const source = await context.run(openSource(path))
-  const data = await openTrainingData(source, { ...options, batch: options.batch ?? 8, seed })
+  if (options.memory !== undefined && !(lora && keepAdapter)) {
+    throw new UsageError(
+      '--memory: only an adapter that stays beside the weights is learned; pass --lora and --keep-adapter',
+    )
+  }
+  const streamed = options.memory && (await openStreamed(context, path, source, options.memory))
+  const { batch = 8 } = options
+  const data = await openTrainingData(source, { ...options, batch, seed, ...(streamed && { model: streamed.model }) })
   if (keepAdapter && !lora && !data.model.config.adapter) {
     throw new UsageError('--keep-adapter: there is no adapter to keep; pass --lora too')
   }
   const recipe = recipeOf(options, data.length, seed)
   const device = await openDevice(options.device as 'cpu')
-  const task = { device, ...data, recipe, keepAdapter, ...(lora && { lora }) }
+  const { length } = data
+  const learned = lora ? countLearned(data.model, lora) : 0
+  const blocks = streamed ? streamed.plan({ batch, length, learned, backward: true }) : undefined
+  const task = { device, ...data, recipe, keepAdapter, ...(lora && { lora }), ...(blocks && { blocks }) }
   const settings = await settingsOf(path, data, options, recipe)
   const job = await folder.begin(settings)
   if (job.finished) {
@@ -52,13 +65,29 @@ export const run: Run<typeof finetuneOptions, 'model'> = async (context, { model
     return outcomeOf(was as Value)
   }
   const done = await runTraining(context, job, options, 'finetune', (run) => finetune(task, { ...run, consume: true }))
-  const value = endValue(out, data, done)
+  await blocks?.dispose()
+  const value = { ...endValue(out, data, done), ...(blocks && { waited: blocks.reading().waited }) }
+  const { json: tokenizer } = data.tokenizer
   await job.finish(async (result) => {
-    await saveModel(result, done.model, { tokenizer: data.tokenizer.json })
+    if (streamed) await saveFrom(result, streamed.files, besideWeights(done.model), { tokenizer })
+    else await saveModel(result, done.model, { tokenizer })
     if (done.model.config.adapter && done.model.config.task === 'language') await writePeft(result, done.model, path)
     await writeJson(result, resultFile, { command, seed, recipe, lora, ...value, settings, curve: done.curve })
   })
   return outcomeOf(value)
+}
+
+/** How many numbers an adapter has, and maps. */
+function countLearned({ config, params }: Model, lora: LoraOptions): number {
+  const learner = addLora({ config, params }, lora, random(0))
+  const trains = adapterTrains(learner.config)
+  return countParams(Object.fromEntries(Object.entries(learner.params).filter(([path]) => trains(path))))
+}
+
+/** What learned, without the weights that it stands beside. */
+function besideWeights({ config, params }: Model): Model {
+  const trains = adapterTrains(config)
+  return { config, params: Object.fromEntries(Object.entries(params).filter(([path]) => trains(path))) }
 }
 
 function endValue(out: string, { kind, size, model }: TrainingData, done: Finetuned) {

@@ -87,14 +87,22 @@ describe('hedgehog distill', () => {
     const { err } = await succeeds(distil('narrow', '--memory', '320MB'))
     assert.match(err, /memory: 3\d\d MB of 320 MB: program 300 MB, /)
     assert.equal(await weights('narrow'), await weights('whole'))
-    await fails(distil('no', '--memory', '10MB'), 1, /memory: got 10 MB, want at least 4?\d\d MB, which hold two blocks/)
+    await fails(
+      distil('no', '--memory', '10MB'),
+      1,
+      /memory: got 10 MB, want at least 4?\d\d MB, which hold two blocks/,
+    )
   })
 
   it('does not merge shards of different runs, models or numbers', async () => {
     await cp(at('parts'), at('mixed'), { recursive: true })
     await succeeds([...distil('mixed', '--shard', '2/2', '--force'), '--seed', '7'])
     const merge = (dir: string, model = 'model') => ['merge', at(model), at(dir), '--out', at('no')]
-    await fails(merge('mixed'), 1, /shard-2-of-2\/distill\.json: was written by a job with other settings: .*seed was 7, now 0/)
+    await fails(
+      merge('mixed'),
+      1,
+      /shard-2-of-2\/distill\.json: was written by a job with other settings: .*seed was 7, now 0/,
+    )
     await succeeds(distil('mixed', '--shard', '1/3'))
     await fails(merge('mixed'), 1, /has shards of 3 and of 2|has shards of 2 and of 3/)
     await fails(merge('parts', 'whole'), 1, /its shards are of another model than .*whole/)
@@ -108,6 +116,34 @@ describe('hedgehog distill', () => {
     await fails(distil('model', '--force'), 2, /is the model that is distilled/)
     await fails(['distill', at('whole'), '--data', at('text.txt'), '--out', at('no')], 1, /layer 0 .* is not softmax/)
     assert.deepEqual(await readdir(at('no')).catch(() => []), [])
+  })
+})
+
+describe('--memory', () => {
+  it('gives a LoRA finetuning and a perplexity that are those in memory', async () => {
+    const tune = (out: string, ...more: readonly string[]) => [
+      ...['finetune', at('model'), '--data', at('text.txt'), '--lora', 'rank=2', '--keep-adapter', '--steps', '3'],
+      ...['--length', '8', '--batch', '2', '--lr', '0.01', '--out', at(out), ...more],
+    ]
+    const [want, got] = [await succeeds(tune('tuned')), await succeeds(tune('tuned-narrow', '--memory', '400MB'))]
+    assert.match(got.err, /memory: 3\d\d MB of 400 MB/)
+    assert.ok(Math.abs(got.value.loss - want.value.loss) < 1e-5)
+    const [a, b] = [await loadModel(folderSource(at('tuned'))), await loadModel(folderSource(at('tuned-narrow')))]
+    assert.deepEqual(Object.keys(b.params).sort(), Object.keys(a.params).sort())
+    for (const [path, { data }] of Object.entries(a.params)) {
+      data.forEach((x, i) => {
+        assert.ok(Math.abs(x - b.params[path]!.data[i]!) < 1e-5, path)
+      })
+    }
+    await fails(tune('no', '--memory', '1MB'), 1, /memory: got 1.0 MB, want at least \d+ MB/)
+    await fails(
+      tune('no', '--memory', '400MB').filter((word) => word !== '--keep-adapter'),
+      2,
+      /--memory: only an adapter that stays beside the weights is learned/,
+    )
+    const score = async (...more: readonly string[]) =>
+      (await succeeds(['eval', at('whole'), '--data', at('text.txt'), ...more])).value
+    assert.deepEqual(await score('--memory', '400MB'), await score())
   })
 })
 

@@ -1,5 +1,6 @@
 /** A pretrained language model converted by each attention: perplexity and divergence before and after finetuning. */
 
+import type { DistillLoss } from '../attention/distillation.ts'
 import { isDistilled, planNamed } from '../attention/plan.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
@@ -35,6 +36,8 @@ export interface LanguageConversion {
   readonly texts: Split<string>
   /** Finetuning learns an adapter instead of all weights. */
   readonly lora?: LoraOptions
+  /** What distillation matches. Default `both`. */
+  readonly loss?: DistillLoss
   /** Attentions that are only swapped in, since that is how they are used. */
   readonly untuned?: readonly string[]
   /** Whether rows have {@link swappedColumns}, and the divergence of each layer as a chart. */
@@ -58,7 +61,12 @@ export function textsOf({ train, validation, test }: Split<CorpusDocument>): Spl
 }
 
 /** The stages of a conversion with an experiment's settings, on texts. */
-export function stageJob(setup: Setup, texts: Split<string>, tokenizer: Tokenizer, lora?: LoraOptions): StageJob {
+export function stageJob(
+  setup: Setup,
+  texts: Split<string>,
+  tokenizer: Tokenizer,
+  { lora, loss = 'both' }: Pick<LanguageConversion, 'lora' | 'loss'> = {},
+): StageJob {
   const { settings, seed, device, clock, signal, store } = setup
   const value = settings as Record<string, number>
   const encode = (part: readonly string[]) => encodeDocuments(tokenizer, part)
@@ -91,7 +99,7 @@ export function stageJob(setup: Setup, texts: Split<string>, tokenizer: Tokenize
 export async function languageConversionCases(setup: Setup, conversion: LanguageConversion): Promise<Case[]> {
   const teacher = await loadModel(conversion.model)
   const tokenizer = await loadTokenizer(conversion.model)
-  const job = stageJob(setup, conversion.texts, tokenizer, conversion.lora)
+  const job = stageJob(setup, conversion.texts, tokenizer, conversion)
   const measures = measuring(setup, conversion, { teacher, tokenizer, job })
   const swappedIn = async function* (name: string): Job<Model> {
     const student = linearize(teacher, name, random(setup.seed).split(name))

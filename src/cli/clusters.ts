@@ -65,7 +65,19 @@ function script(head: readonly string[], line: readonly string[]): string {
 export function kubernetesJob(job: ClusterJob): string {
   const { program, model, out, shards, words, cpus, memory = 8 * 2 ** 30, image, claim } = job
   const shard = `"$((JOB_COMPLETION_INDEX + 1))/${shards}"`
-  const line = [program, 'distill', model, ...words, '--shard', shard, '--out', out, '--threads', String(cpus), '--quiet']
+  const line = [
+    program,
+    'distill',
+    model,
+    ...words,
+    '--shard',
+    shard,
+    '--out',
+    out,
+    '--threads',
+    String(cpus),
+    '--quiet',
+  ]
   return `# When it is complete: ${program} merge ${model} ${out} --out ${mergedFolder(out)}
 apiVersion: batch/v1
 kind: Job

@@ -3,8 +3,8 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { FloatArray, Params } from '../base/array.ts'
-import type { Source } from '../io/files.ts'
 import { checkpointDigest } from '../io/checkpoint.ts'
+import type { Source } from '../io/files.ts'
 import { openSafetensors } from '../io/safetensors.ts'
 import { readJson } from '../models/folder.ts'
 import { folderSource } from '../node/files.ts'
@@ -48,7 +48,9 @@ export interface Shards {
 export async function readShards(dir: string, found: readonly Shard[], model: Source): Promise<Shards> {
   const counts = [...new Set(found.map(({ shards }) => shards))]
   if (counts.length !== 1) {
-    throw new Error(`${dir}: has shards of ${counts.join(' and of ')}; want those of one distillation, remove the others`)
+    throw new Error(
+      `${dir}: has shards of ${counts.join(' and of ')}; want those of one distillation, remove the others`,
+    )
   }
   const shards = counts[0]!
   const parts = Array.from({ length: shards }, (_, i) => ({ shard: i + 1, shards }))

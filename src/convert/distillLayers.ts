@@ -76,7 +76,8 @@ export function createLayerDistillation(
 
   const checked = async (params: Params, batch: Batch, layer: number, loss: number): Promise<number> => {
     if (Number.isFinite(loss)) return loss
-    const fault = (await faultOf(device, softmax, params, batch, source)) ?? 'its states are finite, so the maps overflow'
+    const fault =
+      (await faultOf(device, softmax, params, batch, source)) ?? 'its states are finite, so the maps overflow'
     throw new Error(`distillation loss: got ${loss} in layer ${layer}: ${fault}; lower the learning rate`)
   }
 
@@ -186,7 +187,10 @@ export function layerRange({ first, end }: LayerRange): number[] {
  * @param shard counted from 1
  * @throws RangeError when there are more shards than layers.
  */
-export function layersOfShard(layers: number, { shard, shards }: { readonly shard: number; readonly shards: number }): LayerRange {
+export function layersOfShard(
+  layers: number,
+  { shard, shards }: { readonly shard: number; readonly shards: number },
+): LayerRange {
   if (shards > layers) throw new RangeError(`got ${shards} shards of ${layers} layers, want at most one for each layer`)
   return { first: Math.floor(((shard - 1) * layers) / shards), end: Math.floor((shard * layers) / shards) }
 }

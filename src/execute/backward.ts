@@ -50,7 +50,8 @@ export function createBackward(device: Device, config: ModelConfig, options: Bac
       const pass = await trunk(params, batch, rng)
       const { total, dx } = await end.run(params, grads, pass.x, batch, tokenWeight)
       if (!Number.isFinite(total)) {
-        const fault = (await faultOf(device, config, params, batch, blocks)) ?? 'its states are finite, so it overflowed itself'
+        const fault =
+          (await faultOf(device, config, params, batch, blocks)) ?? 'its states are finite, so it overflowed itself'
         throw new Error(`loss: got ${total}: ${fault}; lower the learning rate`)
       }
       await pass.backward(grads, dx, fresh)

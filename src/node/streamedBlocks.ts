@@ -38,7 +38,10 @@ interface Slot {
 export function streamedBlocks(
   name: string,
   config: ModelConfig,
-  { resident = 0, clock = () => performance.now() / 1000 }: { readonly resident?: number; readonly clock?: () => number } = {},
+  {
+    resident = 0,
+    clock = () => performance.now() / 1000,
+  }: { readonly resident?: number; readonly clock?: () => number } = {},
 ): StreamedBlocks {
   const { blockPrefix } = familyOf(config)
   const prefixes = Array.from({ length: config.layers }, (_, layer) => blockPrefix(layer))
@@ -82,7 +85,9 @@ export function streamedBlocks(
     }
     const slot = spare ?? slots[0]!
     const found = ask(layer, slot.room).then((params) => {
-      slot.room = Object.fromEntries(Object.entries(params).map(([path, { data }]) => [path, data.buffer as ArrayBuffer]))
+      slot.room = Object.fromEntries(
+        Object.entries(params).map(([path, { data }]) => [path, data.buffer as ArrayBuffer]),
+      )
       return params
     })
     Object.assign(slot, { layer, read: found, room: {} })
@@ -99,7 +104,10 @@ export function streamedBlocks(
       total.waited += clock() - began
       if (next !== undefined && next !== layer) {
         // Not before the block that may still be on its way to the same slot has come.
-        void begin(next, slots.find((slot) => slot.layer !== layer && slot.layer !== next))
+        void begin(
+          next,
+          slots.find((slot) => slot.layer !== layer && slot.layer !== next),
+        )
       }
       return params
     },

@@ -203,9 +203,7 @@ export async function* train(objective: Objective, initial: Params, options: Tra
     }
     const maxNorm = options.clip ?? 1
     const { groups } = options
-    const { norm, gradScale } = groups
-      ? clipGroups(grads, groups, maxNorm, memory)
-      : clip(grads, { maxNorm }, memory)
+    const { norm, gradScale } = groups ? clipGroups(grads, groups, maxNorm, memory) : clip(grads, { maxNorm }, memory)
     optimizer.step({ params, grads, slots, step: step + 1, learningRate, gradScale }, memory)
     return { loss, norm, tokens: counted }
   }

@@ -85,7 +85,7 @@ export function stageJob(
     distill: {
       ...phase(distillSteps, distillRate),
       batch: Math.ceil(recipe.batch / 2),
-      loss: 'both',
+      loss,
       updates: value.updates ?? 1,
     },
     finetune: phase(finetuneSteps, finetuneRate),

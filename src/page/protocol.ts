@@ -1,10 +1,10 @@
 /** What the page and its workers say to each other: the table of jobs, and the few messages that carry them. */
 
 import type { Progress } from '../base/progress.ts'
-import type { ProviderName } from '../web/engine.ts'
 import type { AttentionJobs } from './attention/types.ts'
 import type { ChatJobs } from './chat/types.ts'
 import type { ConvertJobs } from './conversion.ts'
+import type { DeviceChoice } from './device.ts'
 import type { RecallJobs } from './recall.ts'
 
 /** What goes into a job, what it tells while it runs, and what it ends with; all plain data that can be sent. */
@@ -21,11 +21,6 @@ export interface Jobs extends AttentionJobs, ChatJobs, ConvertJobs, RecallJobs {
 }
 
 export type JobName = keyof Jobs
-
-/** The device that jobs run on. */
-export interface DeviceChoice {
-  readonly device: ProviderName
-}
 
 /** What {@link Jobs.check} finds. */
 export interface CheckResult extends DeviceChoice {

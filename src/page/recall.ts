@@ -1,7 +1,7 @@
 /** What the page asks of a training on associative recall, and what it is told. */
 
 import type { Progress } from '../base/progress.ts'
-import type { DeviceChoice } from './protocol.ts'
+import type { DeviceChoice } from './device.ts'
 
 /** What goes into the job `recall`. */
 export interface RecallInput extends DeviceChoice {

@@ -1,8 +1,8 @@
 /** What the view of attention asks its worker, and what it is told. */
 
 import type { Progress } from '../../base/progress.ts'
+import type { DeviceChoice } from '../device.ts'
 import type { ModelRef } from '../models.ts'
-import type { DeviceChoice } from '../protocol.ts'
 
 /** The jobs of the view of attention. */
 export interface AttentionJobs {

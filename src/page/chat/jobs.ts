@@ -2,7 +2,7 @@
 
 import type { Job } from '../../base/progress.ts'
 import type { Host } from '../worker/host.ts'
-import type { WorkerJob } from '../worker/jobs.ts'
+import type { WorkerJob } from '../worker/job.ts'
 import { openModel } from '../worker/models.ts'
 import { openSession, type Session } from './session.ts'
 import type { ChatNews, Speaking } from './types.ts'

@@ -5,7 +5,7 @@ import { random } from '../../base/random.ts'
 import { matmul, softmax } from '../../graph/ops.ts'
 import { compile } from '../../runtime/compile.ts'
 import { usableThreads } from '../../web/engine.ts'
-import type { WorkerJob } from './jobs.ts'
+import type { WorkerJob } from './job.ts'
 
 const [rows, inner, columns] = [5, 64, 33]
 

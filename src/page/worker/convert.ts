@@ -21,7 +21,7 @@ import type { ConversionChoices, ConvertNews, ConvertResult, NewConversion } fro
 import { conversionsFolder, modelName } from '../models.ts'
 import { commandOf, conversionJob } from './conversionJob.ts'
 import type { Host } from './host.ts'
-import type { WorkerJob } from './jobs.ts'
+import type { WorkerJob } from './job.ts'
 import { mostWeights, openRef } from './models.ts'
 import { copyInto, openShelf, type Shelf } from './shelf.ts'
 

@@ -3,7 +3,8 @@
 import { isEngineFault } from '../../web/faults.ts'
 import type { FromWorker, JobName, ToWorker } from '../protocol.ts'
 import { openHost } from './host.ts'
-import { jobs, type WorkerJob } from './jobs.ts'
+import type { WorkerJob } from './job.ts'
+import { jobs } from './jobs.ts'
 
 const host = openHost(new URL('./', import.meta.url).href)
 const running = new Map<number, AbortController>()

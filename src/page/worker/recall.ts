@@ -2,7 +2,7 @@
 
 import { settingsOf } from '../../experiments/experiment.ts'
 import { recallExperiments, smallRecall, trainedAt } from '../../experiments/recall.ts'
-import type { WorkerJob } from './jobs.ts'
+import type { WorkerJob } from './job.ts'
 
 export const recall: WorkerJob<'recall'> = async function* ({ device: name, map, seed, ...changed }, host, signal) {
   const settings = settingsOf(recallExperiments['associative-recall'], false, changed)

@@ -104,6 +104,23 @@ function withGradients(loss: Tensor, inputs: Tensors, trained: readonly string[]
   return { loss, ...Object.fromEntries(trained.map((path, i) => [`d.${path}`, d[i]!])) }
 }
 
+/** The real positions of a batch: how many losses a layer has in it. */
+export function imitatedPositions(config: ModelConfig, { ids, keyMask }: Batch): number {
+  const [b, l] = ids.shape as readonly [number, number]
+  return keyMask ? keyMask.data.reduce((sum, real) => sum + real, 0) : b * (l + (familyOf(config).prepended ?? 0))
+}
+
+/** A layer's loss. @throws Error where it is not finite, with the fault that is found, if there is one. */
+export async function finiteLoss(
+  layer: number,
+  loss: number,
+  fault: () => Promise<string | undefined>,
+): Promise<number> {
+  if (Number.isFinite(loss)) return loss
+  const why = (await fault()) ?? 'its states are finite, so the maps overflow'
+  throw new Error(`distillation loss: got ${loss} in layer ${layer}: ${why}; lower the learning rate`)
+}
+
 /** Options of {@link createDistillation}. */
 export interface DistillationOptions {
   /** Default `cross-entropy`. */
@@ -139,11 +156,8 @@ export function createDistillation(
   const layerOf = (layer: number, trained: readonly string[]) =>
     functions.get(`${blockKey(config, layer)} ${trained}`, () => layerImitation(config, layer, kind, trained))
 
-  const checked = async (params: Params, batch: Batch, layer: number, { data }: NDArray) => {
-    if (Number.isFinite(data[0]!)) return
-    const fault = (await faultOf(device, config, params, batch)) ?? 'its states are finite, so the maps overflow'
-    throw new Error(`distillation loss: got ${data[0]} in layer ${layer}: ${fault}; lower the learning rate`)
-  }
+  const checked = (params: Params, batch: Batch, layer: number, { data }: NDArray) =>
+    finiteLoss(layer, data[0]!, () => faultOf(device, config, params, batch))
 
   /** One pass over the layers; `grads` without paths of a layer means that it is measured only. */
   const pass = async (
@@ -209,10 +223,7 @@ export function createDistillation(
     return total
   }
 
-  const count = ({ ids, keyMask }: Batch): number => {
-    const [b, l] = ids.shape as readonly [number, number]
-    return keyMask ? keyMask.data.reduce((sum, real) => sum + real, 0) : b * (l + (family.prepended ?? 0))
-  }
+  const count = (batch: Batch) => imitatedPositions(config, batch)
 
   return {
     count,

@@ -17,7 +17,7 @@ import { type Kernels, plainKernels } from '../runtime/kernels.ts'
 import { type Recipe, stepOptions } from '../train/pretrain.ts'
 import { runStage, type StageHost } from '../train/stage.ts'
 import { type CurvePoint, train } from '../train/train.ts'
-import { layerImitation } from './distill.ts'
+import { finiteLoss, imitatedPositions, layerImitation } from './distill.ts'
 
 /** Layers from `first` to before `end`. */
 export interface LayerRange {
@@ -74,17 +74,10 @@ export function createLayerDistillation(
     return losses
   }
 
-  const checked = async (params: Params, batch: Batch, layer: number, loss: number): Promise<number> => {
-    if (Number.isFinite(loss)) return loss
-    const fault =
-      (await faultOf(device, softmax, params, batch, source)) ?? 'its states are finite, so the maps overflow'
-    throw new Error(`distillation loss: got ${loss} in layer ${layer}: ${fault}; lower the learning rate`)
-  }
+  const checked = (params: Params, batch: Batch, layer: number, loss: number) =>
+    finiteLoss(layer, loss, () => faultOf(device, softmax, params, batch, source))
 
-  const count = ({ ids, keyMask }: Batch): number => {
-    const [b, l] = ids.shape as readonly [number, number]
-    return keyMask ? keyMask.data.reduce((sum, real) => sum + real, 0) : b * (l + (family.prepended ?? 0))
-  }
+  const count = (batch: Batch) => imitatedPositions(config, batch)
 
   return {
     count,

@@ -77,6 +77,8 @@ export async function* mapsLearned(
 ): Job<Stage> {
   if (!Object.keys(model.params).some(isMapPath) || learning.steps === 0) return idle(model)
   const objective = createDistillation(host.device, model.config, { loss, updates })
+  const frozen = Object.entries(model.params).filter(([path]) => !isMapPath(path))
+  const release = host.device.keep?.(frozen.map(([, array]) => array))
   try {
     const { params, seconds, curve } = yield* runStage(host, name, 'distill', (run) =>
       train(objective, model.params, {
@@ -93,6 +95,7 @@ export async function* mapsLearned(
     )
     return { model: { ...model, params }, seconds, curve }
   } finally {
+    release?.()
     await objective.dispose()
   }
 }
@@ -132,11 +135,13 @@ export async function* finetuned(job: StageJob, name: string, model: Model): Job
 /** The perplexity of a model on the test text. */
 export async function* scored(job: StageJob, name: string, model: Model): Job<Score> {
   const forward = createForward(job.device, model.config)
+  const release = job.device.keep?.(Object.values(model.params))
   const { clock, signal } = job
   const blocks = [...heldOut(job.testTokens, job.finetune)]
   try {
     return yield* scoreJob(forward, model.params, blocks, { phase: `score ${name}`, clock, ...(signal && { signal }) })
   } finally {
+    release?.()
     await forward.dispose()
   }
 }

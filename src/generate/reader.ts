@@ -47,6 +47,7 @@ export function createReader(device: Device, model: Model, options: ReaderOption
   const { config } = model
   const weights = copies ? rowWeights(model) : storedWeights(model)
   const { params } = weights
+  const release = copies ? device.keep?.(Object.values(params)) : undefined
   const forward = createForward(device, config)
   const functions = functionCache(device, decoding)
   const unembed = functions.get('unembed', () => tracedLogits)
@@ -97,6 +98,7 @@ export function createReader(device: Device, model: Model, options: ReaderOption
       return { logits: logits as FloatArray, logSums: logSums!.data as Float32Array }
     },
     async dispose() {
+      release?.()
       await whole.dispose()
       await functions.dispose()
       await forward.dispose()

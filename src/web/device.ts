@@ -42,8 +42,12 @@ export async function openDevice(name: ProviderName = 'wasm', options: DeviceOpt
       throw explained('open', name, error, lost.reason)
     }
   }
-  await probe(open)
-  if (name === 'wasm') return { name, open }
+  const first = await probe(open)
+  if (name === 'wasm') {
+    await first.dispose()
+    return { name, open }
+  }
+  // The engine gives its GPU device up with the last session and takes another for the next: the first one stays open.
   const gpu = await engine.env.webgpu.device
   void (gpu as GpuDevice).lost.then(({ message, reason }) => {
     lost.reason = message || reason || 'no reason given'
@@ -84,11 +88,11 @@ function settingsOf(name: ProviderName, { fallback = true }: DeviceOptions): Inf
 }
 
 /** Opens and runs a graph of one node, so that what is missing is one line now and not a failure later. */
-async function probe(open: Device['open']): Promise<void> {
+async function probe(open: Device['open']): Promise<Session> {
   const graph = trace(({ x }) => ({ y: neg(x!) }), { x: { dtype: 'float32', shape: [1] } })
   const session = await open(toOnnx(graph))
   await session.run({ x: { dtype: 'float32', shape: [1], data: Float32Array.of(1) } })
-  await session.dispose()
+  return session
 }
 
 /** Runs one thing after the other: WebAssembly that waits for a GPU must not be entered again. */

@@ -24,13 +24,15 @@ export interface SmallModel {
   readonly model: string
   /** A text file. */
   readonly text: string
+  /** A shorter one: a GPU that is computed on the CPU is slow. */
+  readonly brief: string
   /** A folder that is no model. */
   readonly other: string
   remove(): Promise<void>
 }
 
 /** Sentences that can be learned from. */
-function sentences(): string {
+function sentences(count: number): string {
   const rng = random(5)
   const of = (words: readonly string[]) => words[rng.integer(words.length)]!
   const [who, does, what] = [
@@ -38,7 +40,7 @@ function sentences(): string {
     ['finds', 'sees', 'sells'],
     ['apples', 'a house', 'the sea'],
   ]
-  const documents = Array.from({ length: 60 }, () =>
+  const documents = Array.from({ length: count }, () =>
     Array.from({ length: 12 }, () => `${of(who)} ${of(does)} ${of(what)}.`).join(' '),
   )
   return documents.join('\n<|endoftext|>\n')
@@ -46,14 +48,16 @@ function sentences(): string {
 
 export async function smallModel(): Promise<SmallModel> {
   const root = await mkdtemp(join(tmpdir(), 'hedgehog-small-'))
-  const [model, text, other] = [join(root, 'small'), join(root, 'text.txt'), join(root, 'holiday')]
-  const words = sentences()
+  const [model, other] = [join(root, 'small'), join(root, 'holiday')]
+  const [text, brief] = [join(root, 'text.txt'), join(root, 'brief.txt')]
+  const words = sentences(60)
   const tokenizer = trainBpe([words], { vocabSize: 280 })
   const config = gpt2.configOf({ layers: 2, heads: 2, width: 16, vocab: 280, maxLength: 24 })
   await saveModel(folderSink(model), newModel(config, random(3)), { tokenizer })
   await writeFile(text, words)
+  await writeFile(brief, sentences(12))
   await folderSink(other).write('picture.txt', [Buffer.from('sea')])
-  return { model, text, other, remove: () => rm(root, { recursive: true, force: true }) }
+  return { model, text, brief, other, remove: () => rm(root, { recursive: true, force: true }) }
 }
 
 /** The conversion that the page does, on onnxruntime-node. */

@@ -66,7 +66,7 @@ export const suites: readonly Suite[] = [
     name: 'experiment',
     argv: (_at, out) => [
       ...['experiment', 'run', 'mqar-64-4', '--quick', '--compare', 'softmax,elu', '--out', out, '--quiet'],
-      ...['--set', 'width=8,steps=12,vocab=64,pairs=2', '--threads', '1'],
+      ...['--set', 'width=8,steps=12,vocab=96,pairs=2', '--threads', '1'],
     ],
   },
 ]

@@ -142,6 +142,7 @@ export const distillOptions = {
   steps: option('N', whole, 'steps (450)'),
   lr: option('X', rate, 'learning rate (0.03)'),
   loss: option('NAME', oneOf('cross-entropy', 'mse', 'both'), 'what is matched: cross-entropy, mse, both (both)'),
+  updates: option('N', whole, 'updates of the maps in each step, on parts of the queries (1)'),
   memory,
   threads: option('N', whole, 'threads to compute with (as many as there are cores)'),
   force: flag('begin anew, whatever is in --out'),

@@ -1,124 +1,26 @@
-/** Stage 1: feature maps learn to imitate softmax attention, all layers in one pass, the teacher's outputs passed on. */
+/** Stage 1: feature maps learn to imitate softmax attention, layer by layer, the teacher's outputs passed on. */
 
-import { type DistillLoss, type Imitation, imitation, queryPart } from '../attention/distillation.ts'
-import type { Heads } from '../attention/heads.ts'
-import { attentionOf } from '../attention/plan.ts'
-import { softmaxAttention } from '../attention/softmax.ts'
-import { type FloatArray, floats, type NDArray, type Params } from '../base/array.ts'
+import type { DistillLoss } from '../attention/distillation.ts'
+import { floats, type Params } from '../base/array.ts'
 import type { Random } from '../base/random.ts'
-import { blockInputs, blockKey, functionCache, traceBlock } from '../execute/blocks.ts'
+import { type BlockSource, functionCache } from '../execute/blocks.ts'
 import { faultOf } from '../execute/fault.ts'
 import { createForward } from '../execute/forward.ts'
 import type { Accumulation, Batch, Objective } from '../execute/objective.ts'
-import { gradients } from '../graph/gradient.ts'
-import { mean, mul, reshape, slice, sum } from '../graph/ops.ts'
-import type { Tensor } from '../graph/tensor.ts'
-import type { Tensors } from '../graph/trace.ts'
 import { familyOf } from '../models/families.ts'
+import { layerOf } from '../models/files.ts'
 import type { ModelConfig } from '../models/model.ts'
-import { below, prefixed } from '../nn/params.ts'
-import type { Arrays, Device } from '../runtime/device.ts'
+import { below } from '../nn/params.ts'
+import type { Device } from '../runtime/device.ts'
 import { type Kernels, plainKernels } from '../runtime/kernels.ts'
+import { type LayerInputs, layerSteps } from './layerSteps.ts'
+import { type LayerRange, layersOf } from './layers.ts'
 
 /** An objective that can also be measured on held-out text; its losses are those of the real positions. */
 export interface Distillation extends Objective {
   count(batch: Batch): number
-  /** The mean loss over batches, without gradients. */
-  measure(params: Params, batches: Iterable<Batch>): Promise<number>
-}
-
-/**
- * One layer's part as a function to trace: from {@link blockInputs}, the shared inputs and a `factor`, the teacher's
- * output `y`, the loss times that factor, and its gradient `d.PATH` for each path of the block that is trained.
- * @throws RangeError while it is traced when the layer's attention has no feature map.
- */
-export function layerImitation(config: ModelConfig, layer: number, kind: DistillLoss, trained: readonly string[]) {
-  return ({ factor, ...inputs }: Tensors): Tensors => {
-    const student = studentOf(config, layer)
-    let loss: Tensor | undefined
-    const y = traceBlock(config, layer, inputs, {
-      attend: (params, visibility) => (heads) => {
-        const found = imitation(student, params, heads, visibility, kind)
-        loss = summed(found, factor!, visibility.keyMask)
-        return found.y
-      },
-    })
-    return { y, ...withGradients(loss!, inputs, trained) }
-  }
-}
-
-/** One layer's teacher: from {@link blockInputs} and the shared inputs its output `y`, and the heads that it attends with. */
-function layerTeacher(config: ModelConfig, layer: number) {
-  return (inputs: Tensors): Tensors => {
-    let heads: Heads | undefined
-    const y = traceBlock(config, layer, inputs, {
-      attend: (_params, visibility) => (given) => {
-        heads = given
-        return softmaxAttention(given.q, given.k, given.v, visibility)
-      },
-    })
-    return { y, ...heads! }
-  }
-}
-
-/** Which of a layer's queries are imitated: one of `count` equal parts. */
-interface Part {
-  readonly part: number
-  readonly count: number
-}
-
-/** The loss on a part of a layer's queries and its gradients, from the teacher's heads and the maps. */
-function partImitation(config: ModelConfig, layer: number, kind: DistillLoss, trained: readonly string[], at: Part) {
-  return ({ q, k, v, factor, keyMask, ...inputs }: Tensors): Tensors => {
-    const heads = queryPart({ q: q!, k: k!, v: v! }, at.part, at.count)
-    const end = heads.k.shape[2]!
-    const upTo = keyMask && slice(keyMask, 1, 0, end)
-    const params = below(familyOf(config).attentionPrefix, below('p.', inputs))
-    const found = imitation(
-      studentOf(config, layer),
-      params,
-      heads,
-      { causal: true, ...(upTo && { keyMask: upTo }) },
-      kind,
-    )
-    const loss = summed(found, factor!, upTo && slice(upTo, 1, end - heads.q.shape[2]!, end))
-    return withGradients(loss, inputs, trained)
-  }
-}
-
-function studentOf(config: ModelConfig, layer: number) {
-  const plan = config.attention[layer]!
-  if (!('map' in plan)) throw new RangeError(`distill: layer ${layer} attends by ${plan.kind}, want a feature map`)
-  return attentionOf(plan)
-}
-
-/** The mean over heads, summed over real queries, times a factor. */
-function summed(found: Imitation, factor: Tensor, real?: Tensor): Tensor {
-  const perQuery = mean(found.loss, [1])
-  return mul(sum(real ? mul(perQuery, reshape(real, perQuery.shape)) : perQuery, undefined, false), factor)
-}
-
-function withGradients(loss: Tensor, inputs: Tensors, trained: readonly string[]): Tensors {
-  const wrt = trained.map((path) => inputs[`p.${path}`]!)
-  const d = trained.length ? gradients(loss, wrt) : []
-  return { loss, ...Object.fromEntries(trained.map((path, i) => [`d.${path}`, d[i]!])) }
-}
-
-/** The real positions of a batch: how many losses a layer has in it. */
-export function imitatedPositions(config: ModelConfig, { ids, keyMask }: Batch): number {
-  const [b, l] = ids.shape as readonly [number, number]
-  return keyMask ? keyMask.data.reduce((sum, real) => sum + real, 0) : b * (l + (familyOf(config).prepended ?? 0))
-}
-
-/** A layer's loss. @throws Error where it is not finite, with the fault that is found, if there is one. */
-export async function finiteLoss(
-  layer: number,
-  loss: number,
-  fault: () => Promise<string | undefined>,
-): Promise<number> {
-  if (Number.isFinite(loss)) return loss
-  const why = (await fault()) ?? 'its states are finite, so the maps overflow'
-  throw new Error(`distillation loss: got ${loss} in layer ${layer}: ${why}; lower the learning rate`)
+  /** The mean loss of each of its layers over batches, without gradients. */
+  measure(params: Params, batches: Iterable<Batch>): Promise<number[]>
 }
 
 /** Options of {@link createDistillation}. */
@@ -126,117 +28,108 @@ export interface DistillationOptions {
   /** Default `cross-entropy`. */
   readonly loss?: DistillLoss
   readonly kernels?: Kernels
+  /** The layers that learn; those after them are not read. Default: all. */
+  readonly layers?: LayerRange
+  /**
+   * Each layer learns by its own loss and is clipped by itself, not by its share in the mean over layers: what it learns
+   * does not depend on which others are distilled beside it, to the bit. Default false.
+   */
+  readonly apart?: boolean
   /**
    * How often a batch's maps are updated, from 1: its queries are cut into so many parts, and the maps of a layer learn
    * from one after the other. The teacher's pass, which costs most, is paid once. Default 1.
    */
   readonly updates?: number
+  /** Has the parameters of blocks that are not among those that are given. */
+  readonly blocks?: BlockSource
 }
 
 /**
  * Attention distillation of a linearized config: the mean over real queries, heads and layers of the student's loss.
  * Gradients reach feature maps only, and none crosses a layer: each layer and head is a problem of its own.
- * @throws RangeError when a layer's attention has no feature map.
+ * @throws RangeError for layers that the model lacks, and in use when one's attention has no feature map; TypeError for
+ * several updates of a model that is not causal.
  */
 export function createDistillation(
   device: Device,
   config: ModelConfig,
   options: DistillationOptions = {},
 ): Distillation {
-  const { loss: kind = 'cross-entropy', kernels = plainKernels, updates = 1 } = options
+  const { loss = 'cross-entropy', kernels = plainKernels, updates = 1, apart = false, blocks } = options
   if (updates > 1 && !config.causal) {
     throw new TypeError(
       `distill: got ${updates} updates in a batch of a ${config.family} model, want a causal one; leave them at 1`,
     )
   }
-  const family = familyOf(config)
-  const forward = createForward(device, config)
+  const { first, end } = layersOf(config, options.layers)
+  const count = end - first
+  const { blockPrefix } = familyOf(config)
   const functions = functionCache(device)
+  const steps = layerSteps(config, functions, { loss, kernels, end, blocks })
+  // The states that layers are given are those of plain softmax layers, whatever has been learned.
+  const softmax = { ...config, attention: config.attention.map(() => ({ kind: 'softmax' as const })) }
+  const forward = createForward(device, softmax)
 
-  const layerOf = (layer: number, trained: readonly string[]) =>
-    functions.get(`${blockKey(config, layer)} ${trained}`, () => layerImitation(config, layer, kind, trained))
-
-  const checked = (params: Params, batch: Batch, layer: number, { data }: NDArray) =>
-    finiteLoss(layer, data[0]!, () => faultOf(device, config, params, batch))
-
-  /** One pass over the layers; `grads` without paths of a layer means that it is measured only. */
-  const pass = async (
-    params: Params,
-    grads: Params,
-    batch: Batch,
-    tokenWeight: number,
-    fresh: boolean,
-  ): Promise<number> => {
-    const factor = floats([], [tokenWeight / config.layers])
-    let x = await forward.embed(params, batch)
+  /** The losses of the layers, each times `tokenWeight`, and times its share in their mean unless they are apart. */
+  const pass = async (params: Params, grads: Params, batch: Batch, how: Accumulation): Promise<number[]> => {
+    const { tokenWeight, fresh = false, update } = how
+    const factor = floats([], [(tokenWeight * (update ? updates : 1)) / (apart ? 1 : count)])
     const shared = forward.shared(batch)
-    let total = 0
-    for (let layer = 0; layer < config.layers; layer++) {
-      const own = below(family.blockPrefix(layer), grads)
-      const run = layerOf(layer, Object.keys(own))
-      const into: Arrays = fresh ? prefixed('d.', own) : {}
-      const { y, loss, ...d } = await run({ x, factor, ...shared, ...blockInputs(config, params, layer) }, into)
-      if (!fresh)
-        for (const [path, found] of Object.entries(below<NDArray>('d.', d)))
-          kernels.add(own[path]!, found as FloatArray)
-      await checked(params, batch, layer, loss!)
-      total += loss!.data[0]!
-      x = y as FloatArray
-    }
-    return total
-  }
-
-  /** One pass in which every layer learns from its parts in random order, before the next layer is read. */
-  const learn = async (
-    params: Params,
-    grads: Params,
-    batch: Batch,
-    { tokenWeight, rng, update }: Accumulation,
-  ): Promise<number> => {
-    const factor = floats([], [(tokenWeight * updates) / config.layers])
-    const { keyMask, ...shared } = forward.shared(batch)
+    const losses: number[] = []
     let x = await forward.embed(params, batch)
-    let total = 0
-    for (let layer = 0; layer < config.layers; layer++) {
-      const prefix = family.blockPrefix(layer)
-      const own = below(prefix, grads)
-      const paths = Object.keys(own)
-      const key = blockKey(config, layer)
-      const teacher = functions.get(`${key} teacher`, () => layerTeacher(config, layer))
-      const mask = keyMask && { keyMask }
-      const { y, ...heads } = await teacher({ x, ...shared, ...mask, ...blockInputs(config, params, layer) })
-      const maps = prefixed('p.', Object.fromEntries(paths.map((path) => [path, params[prefix + path]!])))
-      for (const [i, part] of shuffled(updates, rng!.split(layer)).entries()) {
-        const at = { part, count: updates }
-        const build = () => partImitation(config, layer, kind, paths, at)
-        const run = functions.get(`${key} ${paths} ${part}`, build)
-        const { loss } = await run({ ...heads, ...mask, ...maps, factor }, prefixed('d.', own))
-        await checked(params, batch, layer, loss!)
-        total += loss!.data[0]! / updates
-        update!(
-          paths.map((path) => prefix + path),
-          i,
-        )
+    for (let layer = 0; layer < end; layer++) {
+      const own = below(blockPrefix(layer), grads)
+      const inputs = { params, layer, x, shared, factor, own, fresh: fresh || update !== undefined }
+      if (layer < first) x = (await steps.teacher(inputs)).y
+      else {
+        const found = await (apart || update ? split(inputs, batch, how) : steps.whole(inputs))
+        losses.push(await finite(inputs, batch, found.loss))
+        x = found.y
       }
-      x = y as FloatArray
     }
-    return total
+    return losses
   }
 
-  const count = (batch: Batch) => imitatedPositions(config, batch)
+  /** A layer by the functions of its teacher and of parts of its queries, from which it may learn one after the other. */
+  const split = async (inputs: LayerInputs, batch: Batch, { rng, update }: Accumulation) => {
+    const { y, heads } = await steps.teacher(inputs)
+    if (!update) return { y, loss: await steps.part(inputs, heads, { part: 0, count: 1 }) }
+    const paths = Object.keys(inputs.own).map((path) => blockPrefix(inputs.layer) + path)
+    let total = 0
+    for (const [i, part] of shuffled(updates, rng!.split(inputs.layer)).entries()) {
+      total += (await finite(inputs, batch, await steps.part(inputs, heads, { part, count: updates }))) / updates
+      update(paths, i)
+    }
+    return { y, loss: total }
+  }
+
+  /** A layer's loss. @throws Error where it is not finite, with the fault that is found, if there is one. */
+  const finite = async ({ params, layer }: LayerInputs, batch: Batch, value: number): Promise<number> => {
+    if (Number.isFinite(value)) return value
+    const fault = await faultOf(device, softmax, params, batch, blocks)
+    const why = fault ?? 'its states are finite, so the maps overflow'
+    throw new Error(`distillation loss: got ${value} in layer ${layer}: ${why}; lower the learning rate`)
+  }
+
+  const positions = (batch: Batch) => imitatedPositions(config, batch)
 
   return {
-    count,
+    count: positions,
     updates,
-    accumulate: (params, grads, batch, how) =>
-      how.update ? learn(params, grads, batch, how) : pass(params, grads, batch, how.tokenWeight, how.fresh ?? false),
-    async measure(params, batches) {
-      let [total, tokens] = [0, 0]
-      for (const batch of batches) {
-        total += await pass(params, {}, batch, 1, false)
-        tokens += count(batch)
+    ...(apart && { groups: (path) => layerOf(config, path) ?? -1 }),
+    async accumulate(params, grads, batch, how) {
+      const total = sum(await pass(params, grads, batch, how))
+      return apart ? total / count : total
+    },
+    async measure(params, all) {
+      const totals = new Array<number>(count).fill(0)
+      let tokens = 0
+      for (const batch of all) {
+        const losses = await pass(params, {}, batch, { tokenWeight: apart ? 1 : count })
+        for (const [i, value] of losses.entries()) totals[i]! += value
+        tokens += positions(batch)
       }
-      return total / tokens
+      return totals.map((total) => total / tokens)
     },
     async dispose() {
       await forward.dispose()
@@ -244,6 +137,14 @@ export function createDistillation(
     },
   }
 }
+
+/** The real positions of a batch: how many losses a layer has in it. */
+function imitatedPositions(config: ModelConfig, { ids, keyMask }: Batch): number {
+  const [b, l] = ids.shape as readonly [number, number]
+  return keyMask ? keyMask.data.reduce((total, real) => total + real, 0) : b * (l + (familyOf(config).prepended ?? 0))
+}
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
 
 /** The numbers 0 … n − 1 in random order. */
 function shuffled(n: number, rng: Random): number[] {

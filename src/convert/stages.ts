@@ -14,8 +14,8 @@ import type { Device } from '../runtime/device.ts'
 import { adapterTrains, addLora, type LoraOptions, mergeLora } from '../train/lora.ts'
 import { type Recipe, stepOptions, trainOnText } from '../train/pretrain.ts'
 import { runStage, type StageHost } from '../train/stage.ts'
-import { type CurvePoint, type TrainOptions, train } from '../train/train.ts'
-import { createDistillation } from './distill.ts'
+import { type CurvePoint, type Trained, type TrainOptions, train } from '../train/train.ts'
+import { createDistillation, type Distillation } from './distill.ts'
 
 /** What all stages of a conversion share. */
 export interface StageJob extends StageHost {
@@ -73,26 +73,14 @@ export async function* mapsLearned(
   host: StageHost & Pick<StageJob, 'device'>,
   name: string,
   model: Model,
-  { loss, updates = 1, validate, ...learning }: MapLearning,
+  { loss, updates = 1, ...learning }: MapLearning,
 ): Job<Stage> {
   if (!Object.keys(model.params).some(isMapPath) || learning.steps === 0) return idle(model)
   const objective = createDistillation(host.device, model.config, { loss, updates })
   const frozen = Object.entries(model.params).filter(([path]) => !isMapPath(path))
   const release = host.device.keep?.(frozen.map(([, array]) => array))
   try {
-    const { params, seconds, curve } = yield* runStage(host, name, 'distill', (run) =>
-      train(objective, model.params, {
-        ...run,
-        ...learning,
-        trains: isMapPath,
-        ...(validate && {
-          validate: {
-            every: validate.every,
-            loss: (current: Params) => objective.measure(current, validate.batches),
-          },
-        }),
-      }),
-    )
+    const { params, seconds, curve } = yield* runMaps(host, name, objective, model.params, learning)
     return { model: { ...model, params }, seconds, curve }
   } finally {
     release?.()
@@ -100,19 +88,50 @@ export async function* mapsLearned(
   }
 }
 
+/** The training of the maps among some parameters, as a stage. */
+export function runMaps(
+  host: StageHost,
+  name: string,
+  objective: Distillation,
+  params: Params,
+  { validate, ...learning }: Omit<MapLearning, 'loss' | 'updates'>,
+): Job<Trained> {
+  const heldOutLoss = async (current: Params, list: readonly Batch[]) => {
+    const losses = await objective.measure(current, list)
+    return losses.reduce((sum, loss) => sum + loss, 0) / losses.length
+  }
+  return runStage(host, name, 'distill', (run) =>
+    train(objective, params, {
+      ...run,
+      ...learning,
+      trains: isMapPath,
+      ...(validate && {
+        validate: { every: validate.every, loss: (current: Params) => heldOutLoss(current, validate.batches) },
+      }),
+    }),
+  )
+}
+
 /** {@link mapsLearned} from text. */
 export function distilled(job: DistillJob, name: string, model: Model): Job<Stage> {
   const { distill, trainTokens, validationTokens } = job
+  const { loss, updates } = distill
   return mapsLearned(job, name, model, {
-    ...stepOptions(distill),
-    loss: distill.loss,
-    ...(distill.updates && { updates: distill.updates }),
-    batches: batches(trainTokens, distill),
-    validate: {
-      every: distill.validateEvery ?? distill.steps,
-      batches: [...heldOut(validationTokens, distill)].slice(0, validationBatches),
-    },
+    ...textLearning(distill, trainTokens, validationTokens),
+    ...{ loss, ...(updates && { updates }) },
   })
+}
+
+/** How maps learn from text: its batches, and held-out ones. */
+export function textLearning(recipe: Recipe, trainTokens: Int32Array, validationTokens: Int32Array) {
+  return {
+    ...stepOptions(recipe),
+    batches: batches(trainTokens, recipe),
+    validate: {
+      every: recipe.validateEvery ?? recipe.steps,
+      batches: [...heldOut(validationTokens, recipe)].slice(0, validationBatches),
+    },
+  }
 }
 
 /** All weights, or an adapter and the maps, learn to predict the next token. */

@@ -41,6 +41,8 @@ export interface Objective {
   count?(batch: Batch): number
   /** How often each parameter is updated in a batch, by the objective itself. Default 1: once, by the training step. */
   readonly updates?: number
+  /** Groups of parameters whose gradients are clipped apart, by a name for each. Default: one group. */
+  readonly groups?: (path: string) => string | number
   /**
    * Adds a batch's gradients to `grads`, whose paths say which parameters are trained. Returns Σ weight · loss.
    * @throws Error when the loss is not finite.

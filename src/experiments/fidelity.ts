@@ -1,11 +1,10 @@
 /** Fidelity of distilled attention: on the kind of text that it was distilled on, on another kind, and at greater length. */
 
-import { isMapPath } from '../attention/mapParams.ts'
 import { isDistilled, planNamed } from '../attention/plan.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
-import { createDistillation } from '../convert/distill.ts'
 import { linearize } from '../convert/linearize.ts'
+import { mapsLearned } from '../convert/stages.ts'
 import { createInspection, meanProperties } from '../evaluate/inspection.ts'
 import { batches, encodeDocuments, heldOut } from '../io/batches.ts'
 import type { CorpusDocument } from '../io/corpus.ts'
@@ -15,8 +14,6 @@ import type { Model } from '../models/model.ts'
 import { needsStretching, stretchPositions } from '../models/stretch.ts'
 import type { CaseResult, Line } from '../report/experimentTypes.ts'
 import { adamw } from '../train/optimizers.ts'
-import { runStage } from '../train/stage.ts'
-import { train } from '../train/train.ts'
 import type { Case, Experiment, Setup } from './experiment.ts'
 import { chosen } from './settings.ts'
 
@@ -98,28 +95,20 @@ async function* measured(name: string, teacher: Model, texts: Texts, setup: Setu
 }
 
 async function* distilledOn(tokens: Int32Array, name: string, teacher: Model, setup: Setup): Job<Model> {
-  const { device, seed, settings } = setup
+  const { seed, settings } = setup
   const { length, batch, distillSteps, distillRate } = settings as Record<string, number>
   const student = linearize(teacher, name, random(seed).split(name))
   if (!isDistilled(planNamed(name))) return student
-  const objective = createDistillation(device, student.config, { loss: 'cross-entropy' })
-  try {
-    const { params } = yield* runStage(setup, name, 'distill', (run) =>
-      train(objective, student.params, {
-        ...run,
-        steps: distillSteps!,
-        batches: batches(tokens, { length: length!, batch: batch!, seed }),
-        optimizer: adamw({ weightDecay: 0 }),
-        learningRate: distillRate!,
-        schedule: 'cosine',
-        scheduleOptions: { warmup: Math.ceil(distillSteps! / 10) },
-        trains: isMapPath,
-      }),
-    )
-    return { ...student, params }
-  } finally {
-    await objective.dispose()
-  }
+  const { model } = yield* mapsLearned(setup, name, student, {
+    loss: 'cross-entropy',
+    steps: distillSteps!,
+    batches: batches(tokens, { length: length!, batch: batch!, seed }),
+    optimizer: adamw({ weightDecay: 0 }),
+    learningRate: distillRate!,
+    schedule: 'cosine',
+    scheduleOptions: { warmup: Math.ceil(distillSteps! / 10) },
+  })
+  return model
 }
 
 /** Means over all heads, at a length that positions are stretched to where the model has fewer. */

@@ -71,8 +71,6 @@ export interface TrainOptions {
   readonly accumulate?: number
   /** The largest global norm of the gradient. Default 1. */
   readonly clip?: number
-  /** Groups of parameters whose gradients are clipped apart, by a name for each. Default: one group. */
-  readonly groups?: (path: string) => string | number
   /** Which parameters learn. Default: all. */
   readonly trains?: (path: string) => boolean
   /**
@@ -202,7 +200,7 @@ export async function* train(objective: Objective, initial: Params, options: Tra
       loss += await objective.accumulate(params, grads, batch, { tokenWeight: 1 / counted, fresh: i === 0, rng })
     }
     const maxNorm = options.clip ?? 1
-    const { groups } = options
+    const { groups } = objective
     const { norm, gradScale } = groups ? clipGroups(grads, groups, maxNorm, memory) : clip(grads, { maxNorm }, memory)
     optimizer.step({ params, grads, slots, step: step + 1, learningRate, gradScale }, memory)
     return { loss, norm, tokens: counted }

@@ -94,6 +94,18 @@ describe('hedgehog distill', () => {
     )
   })
 
+  it('updates maps several times in a step, in shards and within a memory as it does whole', async () => {
+    const often = ['--updates', '2']
+    await succeeds(distil('often', ...often))
+    assert.notEqual(await weights('often'), await weights('whole'))
+    for (const shard of ['1/2', '2/2']) {
+      await succeeds(distil('often-parts', ...often, '--memory', '320MB', '--shard', shard))
+    }
+    await succeeds(['merge', at('model'), at('often-parts'), '--out', at('often-merged')])
+    assert.equal(await weights('often-merged'), await weights('often'))
+    await fails(distil('no', '--updates', '3'), 2, /--updates: got 3, want a divisor of the length 8/)
+  })
+
   it('does not merge shards of different runs, models or numbers', async () => {
     await cp(at('parts'), at('mixed'), { recursive: true })
     await succeeds([...distil('mixed', '--shard', '2/2', '--force'), '--seed', '7'])

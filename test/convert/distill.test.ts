@@ -15,7 +15,7 @@ import { softmaxWeights } from '../../src/attention/softmax.ts'
 import { floats, ints, type NDArray, type Params } from '../../src/base/array.ts'
 import { finish } from '../../src/base/progress.ts'
 import { random } from '../../src/base/random.ts'
-import { createDistillation } from '../../src/convert/distill.ts'
+import { createDistillation, type Distillation } from '../../src/convert/distill.ts'
 import { linearize } from '../../src/convert/linearize.ts'
 import type { Batch } from '../../src/execute/objective.ts'
 import { gradients } from '../../src/graph/gradient.ts'
@@ -60,6 +60,12 @@ function distillationOf(map: MapName, loss?: DistillLoss) {
   opened.push(objective)
   const maps = Object.fromEntries(Object.entries(student.params).filter(([path]) => isMapPath(path)))
   return { ...student, maps, objective }
+}
+
+/** The mean over layers. */
+async function measured(objective: Distillation, params: Params, list: readonly Batch[]): Promise<number> {
+  const losses = await objective.measure(params, list)
+  return losses.reduce((sum, loss) => sum + loss, 0) / losses.length
 }
 
 /** params + by · along. */
@@ -141,10 +147,11 @@ describe('distillation of a model', () => {
         assert.ok(norm > 0 && norm < 1e4)
         const along = (by: number) => ({ ...params, ...moved(maps, grads, by / norm) })
         const step = 2e-3
-        const rise = (await objective.measure(along(step), [batch])) - (await objective.measure(along(-step), [batch]))
+        const rise =
+          (await measured(objective, along(step), [batch])) - (await measured(objective, along(-step), [batch]))
         const tolerance = 2e-2 * norm + (4e-7 * value) / step
         assert.ok(Math.abs(rise / (2 * step) - norm) < tolerance, `slope ${rise / (2 * step)}, want ${norm}`)
-        assert.ok((await objective.measure(along(-0.01), [batch])) < value)
+        assert.ok((await measured(objective, along(-0.01), [batch])) < value)
       })
     }
   }
@@ -194,7 +201,7 @@ describe('distillation of a model', () => {
         for (let j = 0; j < data.length; j++) apart[path]!.data[j]! += data[j]!
       }
     }
-    assert.ok(Math.abs((await objective.measure(params, list)) - total) < 1e-6)
+    assert.ok(Math.abs((await measured(objective, params, list)) - total) < 1e-6)
     for (const [path, gradient] of Object.entries(summed)) near(gradient, apart[path], 1e-6, path)
     for (const [path, data] of before) assert.deepEqual(params[path]!.data, data, path)
   })
@@ -216,8 +223,8 @@ describe('distillation of a model', () => {
         for (const one of alone) total += await objective.accumulate(params, summed, one, { tokenWeight: 1 / 16 })
         assert.ok(Math.abs(value - total) < 1e-5, `${value}, want ${total}`)
         for (const [path, gradient] of Object.entries(whole)) near(gradient, summed[path], 1e-5, path)
-        const measured = await objective.measure(params, [padded])
-        assert.ok(Math.abs(measured - (await objective.measure(params, alone))) < 1e-5)
+        const got = await measured(objective, params, [padded])
+        assert.ok(Math.abs(got - (await measured(objective, params, alone))) < 1e-5)
       })
     }
   }
@@ -233,7 +240,7 @@ describe('distillation of a model', () => {
     const { curve } = await finish(
       train(objective, params, { ...options, trains: (path) => path in maps, clock: () => 0 }),
     )
-    assert.ok(Math.abs(curve[0]!.loss - (await objective.measure(params, [one]))) < 1e-5)
+    assert.ok(Math.abs(curve[0]!.loss - (await measured(objective, params, [one]))) < 1e-5)
   })
 
   it('trained on text lowers the loss on other text, and leaves the teacher as it was', async () => {
@@ -244,7 +251,7 @@ describe('distillation of a model', () => {
     const rng = random(9)
     const text = Int32Array.from({ length: 300 }, () => rng.integer(11))
     const heldOut = [tinyBatch(4, 12, 77)]
-    const start = await objective.measure(student.params, heldOut)
+    const start = await measured(objective, student.params, heldOut)
     const { params, curve } = await finish(
       train(objective, student.params, {
         phase: 'distill',
@@ -257,7 +264,7 @@ describe('distillation of a model', () => {
       }),
     )
     assert.ok(curve.at(-1)!.loss < curve[0]!.loss)
-    assert.ok((await objective.measure(params, heldOut)) < start)
+    assert.ok((await measured(objective, params, heldOut)) < start)
     for (const [path, data] of before) {
       assert.deepEqual(teacher.params[path]!.data, data, path)
       assert.equal(params[path], teacher.params[path], `${path} is the teacher's own array`)
@@ -281,7 +288,7 @@ describe('distillation of a model', () => {
       ),
     }
     await assert.rejects(
-      objective.measure(broken, [batch]),
+      measured(objective, broken, [batch]),
       /distillation loss: got NaN in layer 1: the parameter h\.1\.attn\.feature_map_q\.weight of layer 1 has NaN at/,
     )
   })

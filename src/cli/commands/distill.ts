@@ -6,7 +6,8 @@ import { isDistilled, planName, planNamed } from '../../attention/plan.ts'
 import { UsageError } from '../../base/errors.ts'
 import { formatSeconds } from '../../base/format.ts'
 import { random } from '../../base/random.ts'
-import { type DistilledLayer, distillLayers, type LayerRange, layersOfShard } from '../../convert/distillLayers.ts'
+import { type DistilledLayer, distillLayers } from '../../convert/distillLayers.ts'
+import { type LayerRange, layersOf, layersOfShard } from '../../convert/layers.ts'
 import { linearize } from '../../convert/linearize.ts'
 import { distillDefaults } from '../../convert/stages.ts'
 import { encodeDocuments } from '../../io/batches.ts'
@@ -53,7 +54,7 @@ export const run: Run<typeof distillOptions, 'model'> = async (context, { model:
   const { files, model, plan } = await openStreamed(context, path, source, options.memory)
   const { config } = files
   const { map, recipe } = recipeOf(options, files, context.seed)
-  const layers = shard ? usage(() => layersOfShard(config.layers, shard)) : { first: 0, end: config.layers }
+  const layers = shard ? usage(() => layersOfShard(config.layers, shard)) : layersOf(config)
   const settings = {
     ...{ model: await checkpointDigest(source), layers: config.layers, map, recipe, seed: context.seed },
     data: await filesDigest([...options.data, ...(options.validation ? [options.validation] : [])]),
@@ -119,8 +120,15 @@ function recipeOf(options: Options, { config }: ModelFiles, seed: number) {
   const odd = config.attention.findIndex(({ kind }) => kind !== 'softmax')
   if (odd >= 0) throw new RangeError(`distill: layer ${odd} of the model is not softmax attention; want a Transformer`)
   const { steps = distillDefaults.steps, lr = distillDefaults.learningRate, loss = distillDefaults.loss } = options
-  const validateEvery = Math.ceil(steps / 5)
-  const recipe = { steps, length, batch, learningRate: lr, loss, seed, adamw: { weightDecay: 0 }, validateEvery }
+  const { updates } = options
+  if (updates && length % updates !== 0) {
+    throw new UsageError(`--updates: got ${updates}, want a divisor of the length ${length}`)
+  }
+  const recipe = {
+    ...{ steps, length, batch, learningRate: lr, loss, seed, adamw: { weightDecay: 0 } },
+    validateEvery: Math.ceil(steps / 5),
+    ...(updates && { updates }),
+  }
   return { map: planName(plan), recipe }
 }
 

@@ -8,6 +8,7 @@ import { trace } from '../graph/trace.ts'
 import type { Arrays, Device, Session } from '../runtime/device.ts'
 import { type Engine, type EngineOptions, loadEngine, type ProviderName } from './engine.ts'
 import { explained } from './faults.ts'
+import { type GpuLoss, gpuLoss, type LosableDevice } from './gpuLoss.ts'
 import { gpuCopies, type HeldCopies, hostOnly } from './held.ts'
 
 /** Options of {@link openDevice}. */
@@ -31,15 +32,15 @@ export async function openDevice(name: ProviderName = 'wasm', options: DeviceOpt
   })
   const settings = settingsOf(name, options)
   const turn = inTurn()
-  const lost = { reason: undefined as string | undefined }
+  const loss = gpuLoss()
   let copies: HeldCopies = hostOnly
   const open: Device['open'] = async (model, files = {}) => {
     try {
       const externalData = Object.entries(files).map(([path, data]) => ({ path, data }))
-      const session = await turn(() => engine.InferenceSession.create(model, { ...settings, externalData }))
-      return wrap(session, { engine, name, turn, copies: () => copies, lost })
+      const creating = turn(() => engine.InferenceSession.create(model, { ...settings, externalData }))
+      return wrap(await loss.unless(creating), { engine, name, turn, copies: () => copies, loss })
     } catch (error) {
-      throw explained('open', name, error, lost.reason)
+      throw explained('open', name, error, await loss.reason())
     }
   }
   const first = await probe(open)
@@ -49,17 +50,13 @@ export async function openDevice(name: ProviderName = 'wasm', options: DeviceOpt
   }
   // The engine gives its GPU device up with the last session and takes another for the next: the first one stays open.
   const gpu = await engine.env.webgpu.device
-  void (gpu as GpuDevice).lost.then(({ message, reason }) => {
-    lost.reason = message || reason || 'no reason given'
-  })
+  loss.watch(gpu as GpuDevice)
   copies = gpuCopies(engine, gpu as GpuDevice)
   return { name, open, keep: (arrays) => copies.keep(arrays) }
 }
 
 /** What is used of a GPUDevice here. */
-type GpuDevice = Parameters<typeof gpuCopies>[1] & {
-  readonly lost: Promise<{ readonly message: string; readonly reason?: string }>
-}
+type GpuDevice = Parameters<typeof gpuCopies>[1] & LosableDevice
 
 /** @throws Error that says why there is no WebGPU. */
 async function checkAdapter(): Promise<void> {
@@ -112,10 +109,10 @@ interface Setting {
   readonly name: ProviderName
   readonly turn: Turn
   readonly copies: () => HeldCopies
-  readonly lost: { readonly reason: string | undefined }
+  readonly loss: GpuLoss
 }
 
-function wrap(session: InferenceSession, { engine, name, turn, copies, lost }: Setting): Session {
+function wrap(session: InferenceSession, { engine, name, turn, copies, loss }: Setting): Session {
   let open = true
   const toTensor = ({ dtype, data, shape }: NDArray): Tensor =>
     new engine.Tensor(dtype as 'float32', data as Float32Array, shape)
@@ -128,10 +125,10 @@ function wrap(session: InferenceSession, { engine, name, turn, copies, lost }: S
       )
       try {
         // No arrays are offered to the engine: in WebAssembly it does not write to them, and says nothing.
-        const found = await turn(() => session.run(feeds))
+        const found = await loss.unless(turn(() => session.run(feeds)))
         return Object.fromEntries(session.outputNames.map((output) => [output, received(found[output]!, into[output])]))
       } catch (error) {
-        throw explained('run', name, error, lost.reason)
+        throw explained('run', name, error, await loss.reason())
       }
     },
     async dispose() {

@@ -14,7 +14,7 @@ export function explained(where: string, provider: string, error: unknown, lost?
   if (error instanceof EngineFault) return error
   const reason = error instanceof Error ? error.message : wordsOf(error)
   const fault = (what: string, advice: string) =>
-    new EngineFault(`${where}: ${what} (${reason.split('\n')[0]}); ${advice}`, { cause: error })
+    new EngineFault(`${where}: ${what} (${(lost ?? reason).split('\n')[0]}); ${advice}`, { cause: error })
   if (lost !== undefined || /device (is|was) lost|lost device/i.test(reason)) {
     return fault('the browser lost the GPU', 'start again: what was saved goes on; choose WebAssembly if it comes back')
   }

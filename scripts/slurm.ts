@@ -39,6 +39,7 @@ function startCluster(): void {
 SlurmctldHost=${host}(127.0.0.1)
 SlurmUser=root
 AuthType=auth/munge
+AuthInfo=cred_expire=30
 StateSaveLocation=${at('state')}
 SlurmdSpoolDir=${folder}/%n
 SlurmctldPidFile=${at('slurmctld.pid')}
@@ -94,7 +95,7 @@ function killNode(node: string): void {
 }
 
 async function until(what: string, holds: () => boolean, seconds: number): Promise<void> {
-  for (const end = Date.now() + seconds * 1000; !holds(); await wait(500)) {
+  for (const end = Date.now() + seconds * 1000; !holds(); await wait(200)) {
     if (Date.now() > end) throw new Error(`${what}: not within ${seconds} s\n${run('squeue', '-a')}\n${run('sinfo')}`)
   }
 }
@@ -133,9 +134,9 @@ try {
     '--batch',
     '4',
     '--steps',
-    '400',
+    '3000',
     '--checkpoint-every',
-    '10',
+    '50',
   ]
   await told('unsharded', () =>
     hedgehog('distill', at('model'), ...recipe, '--out', at('whole'), '--threads', '1', '--quiet'),
@@ -151,25 +152,34 @@ try {
 
   const victim = nodes[0]!
   const task = () => run('squeue', '-h', '-w', victim, '-t', 'running', '-o', '%K').split('\n')[0] ?? ''
-  const work = (shard: string) => at('parts', `shard-${shard}-of-4`, 'work')
-  const begun = () => {
-    const shard = task()
-    return shard !== '' && existsSync(work(shard)) && readdirSync(work(shard)).some((file) => file.includes('.step-'))
+  const steps = (shard: string): number[] => {
+    const work = at('parts', `shard-${shard}-of-4`, 'work')
+    const files = existsSync(work) ? readdirSync(work) : []
+    return files.flatMap((file) => Number(/\.step-(\d+)\./.exec(file)?.[1] ?? [])).sort((a, b) => a - b)
   }
-  await until('a task with a checkpoint', begun, 300)
+  const isFarEnough = () => (steps(task()).at(-1) ?? 0) >= 300
+  await until('a task after 300 steps', isFarEnough, 300)
   const shard = task()
-  const left = readdirSync(work(shard)).filter((file) => file.includes('.step-'))
   killNode(victim)
-  console.log(`node ${victim} died in shard ${shard}, which left ${left.join(', ')}`)
+  const left = steps(shard)
+  console.log(`node ${victim} died in shard ${shard}, which left checkpoints of the steps ${left.join(', ')}`)
   await until('the task in the queue again', () => run('squeue', '-h', '-w', victim) === '', 60)
   await wait(2000)
   startNode(victim)
   run('scontrol', 'update', `nodename=${victim}`, 'state=resume')
+  await told('waiting for its second start', async () => {
+    const next = () => steps(shard).find((step) => !left.includes(step))
+    // Slurm holds a task back until the credentials of its first start have expired.
+    await until('its next checkpoint', () => next() !== undefined, 300)
+    if (next()! < left.at(-1)!) throw new Error(`shard ${shard} begins anew: it has a checkpoint of step ${next()}`)
+    console.log(`shard ${shard} goes on: its next checkpoint is that of step ${next()}`)
+  })
   await told('shards and merge', () => until('an empty queue', () => run('squeue', '-h', '-a') === '', 600))
   const merged = readFileSync(at('parts/model/model.safetensors'))
   if (!merged.equals(readFileSync(at('whole/model.safetensors')))) throw new Error('the merged model is another')
   const log = readFileSync(at('slurmctld.log'), 'utf8')
-  if (!/[Rr]equeu/.test(log)) throw new Error('no task was queued again')
+  const again = log.match(/Requeuing JobId=\S+/g) ?? []
+  if (again.length !== 1) throw new Error(`want one task that was queued again, got ${again.join(', ') || 'none'}`)
   console.log(`the merged model is the unsharded one, all ${merged.length} bytes`)
 } catch (error) {
   console.error((error as Error).message)

@@ -6,7 +6,7 @@ import { flag, option, withDefault } from './options.ts'
 import { integer } from './readers.ts'
 
 /** One command of `hedgehog`; build it with {@link command}, which checks the body against the options. */
-export interface Command<O extends OptionTable = OptionTable, A extends string = string> {
+export interface Command<O extends OptionTable = OptionTable, A extends string = string, L extends string = never> {
   readonly name: string
   /** One line, without a full stop. */
   readonly summary: string
@@ -14,19 +14,25 @@ export interface Command<O extends OptionTable = OptionTable, A extends string =
   readonly examples: readonly string[]
   /** Positional arguments in order, all required: name -> summary. */
   readonly arguments: Readonly<Record<A, string>>
+  /** One after them that may be left out. */
+  readonly last?: Readonly<Record<L, string>>
   /** The command's own options; {@link commonOptions} are added to each. */
   readonly options: O
   /** The module of the body, imported only when the command runs, so that help stays quick. */
-  load(): Promise<Body<O, A>>
+  load(): Promise<Body<O, NoInfer<A>, NoInfer<L>>>
 }
 
 /** A module with the body of a command. */
-export interface Body<O extends OptionTable = OptionTable, A extends string = string> {
-  run(context: Context, args: Readonly<Record<A, string>>, options: Values<O>): Promise<Outcome>
+export interface Body<O extends OptionTable = OptionTable, A extends string = string, L extends string = never> {
+  run(
+    context: Context,
+    args: Readonly<Record<A, string> & Partial<Record<L, string>>>,
+    options: Values<O>,
+  ): Promise<Outcome>
 }
 
 /** The type of a body's `run`: `export const run: Run<typeof convertOptions, 'model'> = async (context, args, options) => …`. */
-export type Run<O extends OptionTable, A extends string = never> = Body<O, A>['run']
+export type Run<O extends OptionTable, A extends string = never, L extends string = never> = Body<O, A, L>['run']
 
 /** What a command ends with: `value` is the last line under `--json`, `text` is printed otherwise (`''` for nothing). */
 export interface Outcome {
@@ -80,6 +86,8 @@ export const commonOptions = {
 }
 
 /** An entry of the table of commands; `load` must return a body that takes these options and arguments. */
-export function command<O extends OptionTable, A extends string = never>(entry: Command<O, A>): Command {
+export function command<O extends OptionTable, A extends string = never, L extends string = never>(
+  entry: Command<O, A, L>,
+): Command {
   return entry
 }

@@ -82,10 +82,15 @@ export const commands: readonly Command[] = [
   command({
     name: 'merge',
     summary: 'put a LoRA adapter, or the shards of a distillation, into the weights of its model',
-    examples: ['merge smollm2 adapter --out merged', 'merge llama-2-7b parts --out distilled'],
-    arguments: {
-      model,
-      adapter: 'a folder of PEFT or mlx-lm: adapter_config.json and its weights; or the --out of all shards',
+    examples: [
+      'merge smollm2 adapter --out merged',
+      'merge tuned --out merged',
+      'merge llama-2-7b parts --out distilled',
+    ],
+    arguments: { model },
+    last: {
+      adapter:
+        'a folder of PEFT or mlx-lm: adapter_config.json and its weights; or the --out of all shards (the adapter that the model has beside its weights)',
     },
     options: mergeOptions,
     load: () => import('./commands/merge.ts'),

@@ -100,18 +100,22 @@ function addCommand(
   argv: readonly string[],
   around: Surroundings,
 ): void {
-  const names = Object.keys(entry.arguments)
+  const names = Object.keys({ ...entry.arguments, ...entry.last })
   const added = program
     .command(word)
     .description(`${capital(entry.summary)}.`)
     .summary(entry.summary)
   for (const [name, summary] of Object.entries(entry.arguments)) added.argument(`<${name.toUpperCase()}>`, summary)
+  for (const [name, summary] of Object.entries<string>(entry.last ?? {}))
+    added.argument(`[${name.toUpperCase()}]`, summary)
   for (const [name, option] of Object.entries(entry.options)) added.addOption(optionOf(name, option))
   for (const [name, option] of Object.entries(commonOptions)) added.addOption(optionOf(name, option))
   const examples = entry.examples.map((example) => `  hedgehog ${example}`)
   if (examples.length > 0) added.addHelpText('after', ['', 'Examples:', ...examples].join('\n'))
   added.action(async () => {
-    const args = Object.fromEntries(names.map((name, i) => [name, added.args[i]!]))
+    const args = Object.fromEntries(
+      names.flatMap((name, i) => (added.args[i] === undefined ? [] : [[name, added.args[i]]])),
+    )
     await runCommand(entry, args, added.opts(), argv, around)
   })
 }

@@ -38,7 +38,9 @@ export interface Forward {
   losses(params: Params, h: FloatArray, labels: NDArray): Promise<Float32Array>
   /** Logits of the next, or the hidden, token: (t e) -> (t v). */
   logits(params: Params, h: FloatArray): Promise<FloatArray>
-  /** Class logits of each sequence, or the prediction of a regression (c = 1): (b l) -> (b c). */
+  /** Class logits of each sequence, or the prediction of a regression (c = 1), of the last block's (b l e) -> (b c). */
+  classes(params: Params, x: FloatArray, keyMask?: FloatArray): Promise<FloatArray>
+  /** Everything from ids to {@link Forward.classes}. */
   classify(params: Params, inputs: ModelInputs): Promise<FloatArray>
   dispose(): Promise<void>
 }
@@ -101,16 +103,21 @@ export function createForward(
       return out
     },
     logits: async (params, h) => (await logits({ h, ...outputEmbedding(config, params) })).logits as FloatArray,
-    async classify(params, inputs) {
-      if (!isPooled(config.task))
-        throw new TypeError(`classify: got a model for ${config.task}, want one that classifies`)
-      const x = await stream(params, inputs)
-      const { keyMask } = inputs
+    async classes(params, x, keyMask) {
+      checkPooled(config)
       return (await classes({ x, ...(keyMask && { keyMask }), ...paramInputs(params, headPaths) })).logits as FloatArray
+    },
+    async classify(params, inputs) {
+      checkPooled(config)
+      return forward.classes(params, await stream(params, inputs), inputs.keyMask)
     },
     dispose: functions.dispose,
   }
   return forward
+}
+
+function checkPooled({ task }: ModelConfig): void {
+  if (!isPooled(task)) throw new TypeError(`classify: got a model for ${task}, want one that classifies`)
 }
 
 /** Traces the embedding on looked-up rows and `p.…`. */

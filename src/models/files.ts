@@ -46,6 +46,35 @@ export async function openModelFiles(source: Source): Promise<ModelFiles> {
   }
 }
 
+/** The shapes of all parameters, for `checkParams`. */
+export function shapesOf({ paths, shape }: ModelFiles): Record<string, { readonly shape: readonly number[] }> {
+  return Object.fromEntries(paths.map((path) => [path, { shape: shape(path) }]))
+}
+
+/** A model in memory, to be read as one in files is. */
+export function filesOf({ config, params }: Model): ModelFiles {
+  return {
+    config,
+    paths: Object.keys(params),
+    shape: (path) => params[path]!.shape,
+    dtype: () => 'F32',
+    read: async (path) => params[path]!,
+  }
+}
+
+/** A model with parameters in memory beside those of its files, or in place of them. */
+export function withParams(files: ModelFiles, { config, params }: Model): ModelFiles {
+  const held = filesOf({ config, params })
+  const of = (path: string) => (Object.hasOwn(params, path) ? held : files)
+  return {
+    config,
+    paths: [...new Set([...files.paths, ...held.paths])],
+    shape: (path) => of(path).shape(path),
+    dtype: (path) => of(path).dtype(path),
+    read: (path, into) => of(path).read(path, into),
+  }
+}
+
 /** The layer that a parameter belongs to; undefined outside of blocks. */
 export function layerOf({ family, layers }: ModelConfig, path: string): number | undefined {
   const { blockPrefix } = familyOf({ family })
@@ -60,9 +89,14 @@ export function pathsOf({ config, paths }: Pick<ModelFiles, 'config' | 'paths'>,
 }
 
 /** The parameters outside of blocks. */
-export async function readOuter(files: ModelFiles): Promise<Params> {
+export function readOuter(files: ModelFiles): Promise<Params> {
+  return readParams(files, pathsOf(files))
+}
+
+/** Some parameters; all of them by default. */
+export async function readParams(files: ModelFiles, paths: readonly string[] = files.paths): Promise<Params> {
   const found: Record<string, FloatArray> = {}
-  for (const path of pathsOf(files)) found[path] = await files.read(path)
+  for (const path of paths) found[path] = await files.read(path)
   return found
 }
 
@@ -74,8 +108,6 @@ export function bytesOf(files: Pick<ModelFiles, 'shape'>, paths: readonly string
 /** Options of {@link saveFrom}. */
 export interface SaveFromOptions {
   readonly tokenizer?: unknown
-  /** What becomes of a stored parameter. Default: it stays. */
-  readonly change?: (path: string, array: FloatArray) => Promise<FloatArray>
 }
 
 const storedDTypes: Readonly<Record<string, StoredDType>> = { F16: 'float16', BF16: 'bfloat16' }
@@ -87,21 +119,16 @@ const storedDTypes: Readonly<Record<string, StoredDType>> = { F16: 'float16', BF
 export async function saveFrom(
   sink: Sink,
   files: ModelFiles,
-  { config, params }: Model,
-  { tokenizer, change = async (_, array) => array }: SaveFromOptions = {},
+  beside: Model,
+  { tokenizer }: SaveFromOptions = {},
 ): Promise<void> {
+  const { config, paths, shape, dtype, read } = withParams(files, beside)
   const family = familyOf(config)
-  const stored = files.paths
-    .filter((path) => !(path in params))
-    .map((path): WrittenTensor => {
-      const dtype = storedDTypes[files.dtype(path)] ?? 'float32'
-      const load = async () => change(path, await files.read(path))
-      return { name: savedName(family, path), shape: files.shape(path), dtype, load }
-    })
-  const added = Object.entries(params).map(([path, array]): WrittenTensor => {
-    return { name: savedName(family, path), shape: array.shape, dtype: 'float32', load: async () => array }
+  const tensors = paths.map((path): WrittenTensor => {
+    const stored = storedDTypes[dtype(path)] ?? 'float32'
+    return { name: savedName(family, path), shape: shape(path), dtype: stored, load: () => read(path) }
   })
-  await writeTensors(sink, 'model.safetensors', [...stored, ...added], { format: 'pt' })
+  await writeTensors(sink, 'model.safetensors', tensors, { format: 'pt' })
   if (tokenizer !== undefined) await writeJson(sink, 'tokenizer.json', tokenizer)
   await writeJson(sink, 'config.json', family.writeConfig(config))
 }

@@ -1,10 +1,7 @@
-/** LoRA: low-rank adapters added to a model, trained beside its frozen weights, and merged into them (arXiv 2106.09685). */
+/** LoRA: low-rank adapters added to a model and trained beside its frozen weights (arXiv 2106.09685). */
 
 import { isMapPath } from '../attention/mapParams.ts'
-import { type FloatArray, ints, type Params } from '../base/array.ts'
 import { type Random, random } from '../base/random.ts'
-import { createForward } from '../execute/forward.ts'
-import { add, matmul, mul, transpose } from '../graph/ops.ts'
 import type { Adapter } from '../io/adapters.ts'
 import {
   type AdapterConfig,
@@ -15,11 +12,10 @@ import {
   linearModules,
 } from '../models/adapter.ts'
 import { checkParams, familyOf, paramSpecs } from '../models/families.ts'
-import type { Model, ModelConfig, ModelInputs } from '../models/model.ts'
-import { isLanguage, isPooled } from '../models/task.ts'
+import { type ModelFiles, shapesOf, withParams } from '../models/files.ts'
+import type { Model, ModelConfig } from '../models/model.ts'
+import { isPooled } from '../models/task.ts'
 import { initialise } from '../nn/params.ts'
-import { compile } from '../runtime/compile.ts'
-import type { Device } from '../runtime/device.ts'
 
 /** Options of {@link addLora}. */
 export interface LoraOptions {
@@ -53,11 +49,11 @@ export function addLora({ config, params }: Model, options: LoraOptions, rng: Ra
  * A model with an adapter that was read from files, such as one of PEFT.
  * @throws RangeError naming a target that the model lacks; Error naming tensors that do not fit, or when it has an adapter.
  */
-export function attachAdapter(model: Model, { rank, alpha, targets, tensors }: Adapter): Model {
-  const begun = addLora(model, { rank, alpha, targets }, random(0))
-  const params = { ...model.params, ...tensors }
-  checkParams('adapter', begun.config, params)
-  return { config: begun.config, params }
+export function attachAdapter(files: ModelFiles, { rank, alpha, targets, tensors }: Adapter): ModelFiles {
+  const { config } = addLora({ config: files.config, params: {} }, { rank, alpha, targets }, random(0))
+  const attached = withParams(files, { config, params: tensors })
+  checkParams('adapter', config, shapesOf(attached))
+  return attached
 }
 
 /** The adapter of a model for files, with whether it changes weights that are stored (i o), as PEFT's `fan_in_fan_out` says. */
@@ -79,82 +75,10 @@ export function adapterTrains(config: ModelConfig): (path: string) => boolean {
   return (path) => isAdapterPath(path) || isMapPath(path) || ends.some((prefix) => path.startsWith(prefix))
 }
 
-/** Options of {@link mergeLora}. */
-export interface MergeOptions {
-  /** What merged and unmerged model are compared on. Default: two sequences of random tokens. */
-  readonly probe?: ModelInputs
-  /** The largest difference that is accepted, as a share of the largest result. Default 1e-3. */
-  readonly tolerance?: number
-}
-
-/**
- * The same model with W + alpha / rank · B A in place of W, and no adapter; other arrays stay the same.
- * @throws Error when the merged model computes something else on the probe; TypeError without an adapter, or without
- * a probe for a model that reads no tokens.
- */
-export async function mergeLora(
-  device: Device,
-  model: Model,
-  { probe = defaultProbe(model.config), tolerance = 1e-3 }: MergeOptions = {},
-): Promise<Model> {
-  const { adapter: _, ...config } = model.config
-  const adapter = adapterOf('mergeLora', model.config)
-  const merged: Model = { config, params: await mergedParams(device, model, adapter) }
-  const [want, got] = [await results(device, model, probe), await results(device, merged, probe)]
-  // Math.max gives NaN where one of its arguments is NaN, and NaN is within no tolerance.
-  const most = (values: Float32Array) => values.reduce((found, value) => Math.max(found, Math.abs(value)), 0)
-  const largest = most(want)
-  const difference = most(want.map((value, i) => value - got[i]!))
-  if (difference <= tolerance * largest) return merged
-  throw new Error(
-    `mergeLora: results differ by ${difference} from those of the unmerged model, want at most ${tolerance * largest}; ` +
-      'keep the adapter beside the weights',
-  )
-}
-
-async function mergedParams(device: Device, { config, params }: Model, adapter: AdapterConfig): Promise<Params> {
-  const modules = linearModules(paramSpecs(config))
-  const merge = [0, 1].map((inputAxis) =>
-    compile(device, ({ weight, a, b }) => {
-      const change = mul(matmul(b!, a!), adapter.alpha / adapter.rank)
-      return { merged: add(weight!, inputAxis === 1 ? change : transpose(change)) }
-    }),
-  )
-  const merged: Record<string, FloatArray> = { ...params }
-  for (const { weight, a, b } of adapterPairs(Object.keys(params))) {
-    const { inputAxis } = modules[weight.slice(0, -'.weight'.length)]!
-    const inputs = { weight: params[weight]!, a: params[a]!, b: params[b]! }
-    merged[weight] = (await merge[inputAxis!]!(inputs)).merged as FloatArray
-    delete merged[a]
-    delete merged[b]
-  }
-  for (const compiled of merge) await compiled.dispose()
-  return merged
-}
-
-function adapterOf(where: string, { adapter }: ModelConfig): AdapterConfig {
+/** The adapter's description. @throws TypeError when the model has none. */
+export function adapterOf(where: string, { adapter }: ModelConfig): AdapterConfig {
   if (adapter) return adapter
   throw new TypeError(`${where}: the model has no adapter`)
-}
-
-/** What a model computes: logits, or states where its task has none. */
-async function results(device: Device, { config, params }: Model, inputs: ModelInputs): Promise<Float32Array> {
-  const forward = createForward(device, config)
-  try {
-    if (isPooled(config.task)) return (await forward.classify(params, inputs)).data
-    const h = await forward.hidden(params, inputs)
-    return (isLanguage(config.task) ? await forward.logits(params, h) : h).data
-  } finally {
-    await forward.dispose()
-  }
-}
-
-function defaultProbe(config: ModelConfig): ModelInputs {
-  if (familyOf(config).lookups.length === 0) throw new TypeError('mergeLora: probe is missing; give a batch of patches')
-  const rng = random(0).split('probe')
-  const length = Math.min(16, config.maxLength)
-  const ids = Int32Array.from({ length: 2 * length }, () => rng.integer(config.vocab))
-  return { ids: ints([2, length], ids) }
 }
 
 /** The linear layers of an attention module, by their paths in a block, which are the same in all. */

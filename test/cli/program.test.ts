@@ -63,6 +63,23 @@ test('a command gets its arguments and options as typed values, and absent optio
   assert.deepEqual(seen, [{ model: 'm' }, { data: ['a', 'b c'], chunkSize: 64, force: false }])
 })
 
+test('a last argument may be left out', async () => {
+  const seen: unknown[] = []
+  const entry = { name: 'count', summary: 'count things', examples: ['count m'], arguments: { model: 'what' } }
+  const body = async (_context: unknown, args: object) => {
+    seen.push(args)
+    return done()
+  }
+  const table = [command({ ...entry, last: { more: 'what else' }, options: {}, load: async () => ({ run: body }) })]
+  for (const argv of [
+    ['count', 'm'],
+    ['count', 'm', 'n'],
+  ])
+    await run(argv, table)
+  assert.deepEqual(seen, [{ model: 'm' }, { model: 'm', more: 'n' }])
+  assert.match((await run(['count', '--help'], table)).out, /count \[options\] <MODEL> \[MORE\]/)
+})
+
 test('an option of several values may be repeated', async () => {
   const table = counting(async (_context, _args, { data }) => ({ value: data, text: '' }))
   const { out } = await run(['count', 'm', '--data', 'a', '--data', 'b', '--json'], table)

@@ -10,19 +10,14 @@ import type { Source } from '../../src/io/files.ts'
 import { openSafetensors } from '../../src/io/safetensors.ts'
 import { isAdapterPath } from '../../src/models/adapter.ts'
 import { checkParams, families, familyOf, readConfig } from '../../src/models/families.ts'
+import { filesOf, readParams } from '../../src/models/files.ts'
 import { loadModel, saveModel } from '../../src/models/folder.ts'
 import type { Model } from '../../src/models/model.ts'
 import { folderSource } from '../../src/node/files.ts'
 import { compile } from '../../src/runtime/compile.ts'
 import type { Device } from '../../src/runtime/device.ts'
-import {
-  adapterTrains,
-  addLora,
-  attachAdapter,
-  detachedAdapter,
-  type LoraOptions,
-  mergeLora,
-} from '../../src/train/lora.ts'
+import { adapterTrains, addLora, attachAdapter, detachedAdapter, type LoraOptions } from '../../src/train/lora.ts'
+import { mergedFiles, mergeLora } from '../../src/train/mergeLora.ts'
 import { adamw } from '../../src/train/optimizers.ts'
 import { train } from '../../src/train/train.ts'
 import { counted, noisyModel, tinyBatch, wholeInputs, wholeLoss, zerosLike } from '../execute/tiny.ts'
@@ -218,6 +213,22 @@ describe('merging', () => {
     assert.equal(adapter!.alpha / adapter!.rank, 2 / 4)
   })
 
+  it('is done weight by weight as they are read, with what is changed as float32', async () => {
+    for (const name of Object.keys(plain)) {
+      const model = adapted(name, { rank: 2, targets: 'all-linear' })
+      const { config, params } = await mergeLora(device, model)
+      const stored = { ...filesOf(model), dtype: () => 'F16' }
+      const merged = await mergedFiles(device, stored)
+      assert.deepEqual([merged.config, merged.paths], [config, Object.keys(params)])
+      for (const path of merged.paths) {
+        const isSame = params[path] === model.params[path]
+        assert.equal(merged.dtype(path), isSame ? 'F16' : 'F32', path)
+        assert.deepEqual(await merged.read(path), params[path], path)
+      }
+      await merged.dispose()
+    }
+  })
+
   it('leaves all that has no adapter as it is', async () => {
     const model = adapted('llama', { targets: ['v_proj'] })
     const { params } = await mergeLora(device, model)
@@ -243,7 +254,8 @@ describe('an adapter of PEFT', () => {
   it('attached to its model and merged changes the weights as PEFT does', async () => {
     const base = await loadModel(folderSource('test/fixtures/gpt2-tiny'))
     const adapter = await readAdapter(folderSource('test/fixtures/adapter'), { prefix: 'transformer.' })
-    const model = attachAdapter(base, adapter)
+    const attached = attachAdapter(filesOf(base), adapter)
+    const model = { config: attached.config, params: await readParams(attached) }
     const { params } = await mergeLora(device, model)
     const golden = await openSafetensors(folderSource('test/fixtures/adapter'), 'golden.safetensors')
     for (const path of Object.keys(params)) {
@@ -257,10 +269,16 @@ describe('an adapter of PEFT', () => {
 
   it('does not fit another model', () => {
     const { adapter } = detachedAdapter(adapted('llama', { rank: 2, targets: ['q_proj'] }))
-    assert.throws(() => attachAdapter(plain.gpt2!, adapter), /target layers\.0\.self_attn\.q_proj is no linear layer/)
+    assert.throws(
+      () => attachAdapter(filesOf(plain.gpt2!), adapter),
+      /target layers\.0\.self_attn\.q_proj is no linear layer/,
+    )
     const path = 'layers.0.self_attn.q_proj.lora_A.weight'
     const tensors = { ...adapter.tensors, [path]: floats([2, 7]) }
-    assert.throws(() => attachAdapter(plain.llama!, { ...adapter, tensors }), /of another shape .*lora_A.* is \[2,7\]/)
+    assert.throws(
+      () => attachAdapter(filesOf(plain.llama!), { ...adapter, tensors }),
+      /of another shape .*lora_A.* is \[2,7\]/,
+    )
     assert.throws(() => detachedAdapter(plain.gpt2!), { name: 'TypeError', message: /has no adapter/ })
   })
 })

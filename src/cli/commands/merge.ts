@@ -1,4 +1,4 @@
-/** `hedgehog merge`: a LoRA adapter, or the shards of a distillation, put into the weights of a model. */
+/** `hedgehog merge`: a LoRA adapter, or the shards of a distillation, put into the weights of a model, one in memory at a time. */
 
 import { resolve } from 'node:path'
 import { UsageError } from '../../base/errors.ts'
@@ -7,36 +7,52 @@ import { linearize } from '../../convert/linearize.ts'
 import { readAdapter } from '../../io/adapters.ts'
 import type { Source } from '../../io/files.ts'
 import { loadTokenizer } from '../../io/tokenizer.ts'
+import { adapterPairs } from '../../models/adapter.ts'
 import { checkParams, familyOf } from '../../models/families.ts'
-import { type ModelFiles, openModelFiles, saveFrom } from '../../models/files.ts'
-import { loadModel, saveModel } from '../../models/folder.ts'
+import { type ModelFiles, openModelFiles, saveFrom, shapesOf } from '../../models/files.ts'
 import { openDevice } from '../../node/device.ts'
-import { freeMemory } from '../../node/freeMemory.ts'
 import { openSource } from '../../node/source.ts'
-import { attachAdapter, mergeLora } from '../../train/lora.ts'
-import type { Outcome, Run } from '../command.ts'
+import { attachAdapter } from '../../train/lora.ts'
+import { mergedFiles } from '../../train/mergeLora.ts'
+import type { Context, Outcome, Run } from '../command.ts'
 import { makeFolder, openOutput, writeTogether } from '../inputs.ts'
 import type { mergeOptions } from '../optionTables.ts'
 import { findShards, readShards, type Shard } from '../shards.ts'
 
-export const run: Run<typeof mergeOptions, 'model' | 'adapter'> = async (context, args, { out, force, device }) => {
-  if ([args.model, args.adapter].some((path) => resolve(path) === resolve(out))) {
+export const run: Run<typeof mergeOptions, 'model', 'adapter'> = async (
+  context,
+  args,
+  { out, force, device: name },
+) => {
+  const { model, adapter } = args
+  if ([model, adapter].some((path) => path !== undefined && resolve(path) === resolve(out))) {
     throw new UsageError(`--out: ${out} is what is merged; choose another folder`)
   }
   await openOutput(out, { replace: force, resumes: false })
-  const source = await context.run(openSource(args.model))
-  const shards = await findShards(args.adapter)
-  if (shards.length > 0) return mergeShards(source, args.adapter, shards, out)
-  const model = await loadModel(source, { memory: freeMemory() })
+  const source = await context.run(openSource(model))
+  const shards = adapter === undefined ? [] : await findShards(adapter)
+  if (shards.length > 0) return mergeShards(source, adapter!, shards, out)
+  const files = await adaptedFiles(context, source, adapter)
   const { json: tokenizer } = await loadTokenizer(source)
-  const prefix = familyOf(model.config).checkpointPrefix
-  const adapter = await readAdapter(await context.run(openSource(args.adapter)), { prefix })
-  const merged = await mergeLora(await openDevice(device as 'cpu'), attachAdapter(model, adapter))
+  const device = await openDevice(name as 'cpu')
+  const merged = await mergedFiles(device, files)
   await makeFolder(out)
-  await writeTogether(out, (result) => saveModel(result, merged, { tokenizer }))
-  const { rank, targets } = adapter
-  const value = { out, rank, targets: targets.length }
-  return { value, text: `${out}: ${targets.length} layers changed by an adapter of rank ${rank}` }
+  await writeTogether(out, (sink) => saveFrom(sink, merged, { config: merged.config, params: {} }, { tokenizer }))
+  await merged.dispose()
+  const { rank } = files.config.adapter!
+  const targets = adapterPairs(files.paths).length
+  return { value: { out, rank, targets }, text: `${out}: ${targets} layers changed by an adapter of rank ${rank}` }
+}
+
+/** A model with an adapter of a folder, or with the one that stands beside its weights. */
+async function adaptedFiles(context: Context, source: Source, adapter: string | undefined): Promise<ModelFiles> {
+  const files = await openModelFiles(source)
+  if (adapter === undefined) {
+    if (files.config.adapter) return files
+    throw new UsageError(`${source.name}: has no adapter beside its weights; name the folder of one, or of shards`)
+  }
+  const prefix = familyOf(files.config).checkpointPrefix
+  return attachAdapter(files, await readAdapter(await context.run(openSource(adapter)), { prefix }))
 }
 
 /** The model with the maps of all shards, one weight in memory at a time. */
@@ -50,8 +66,4 @@ async function mergeShards(source: Source, dir: string, found: readonly Shard[],
   await writeTogether(out, (sink) => saveFrom(sink, files, { config, params: maps }, { tokenizer }))
   const value = { out, map, shards: found.length, layers }
   return { value, text: `${out}: ${map} in ${layers.length} layers, from ${found.length} shards` }
-}
-
-function shapesOf({ paths, shape }: ModelFiles): Record<string, { shape: readonly number[] }> {
-  return Object.fromEntries(paths.map((path) => [path, { shape: shape(path) }]))
 }

@@ -1,0 +1,79 @@
+/** Commands that need memory for a part of a model, however many layers it has: measured in processes of their own. */
+
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { type FloatArray, floats, sizeOf } from '../../src/base/array.ts'
+import { random } from '../../src/base/random.ts'
+import { paramSpecs } from '../../src/models/families.ts'
+import { bytesOf, saveFrom } from '../../src/models/files.ts'
+import { llama } from '../../src/models/llama.ts'
+import type { ModelConfig } from '../../src/models/model.ts'
+import { folderSink } from '../../src/node/files.ts'
+
+let folder = ''
+const at = (name: string) => join(folder, name)
+const [few, many] = [2, 26]
+const sizes = new Map<number, number>()
+
+/** Writes a model that is never in memory: all weights of a shape are the same. */
+async function make(name: string, config: ModelConfig): Promise<number> {
+  const specs = paramSpecs(config)
+  const known = new Map<string, FloatArray>()
+  const files = {
+    config,
+    paths: Object.keys(specs),
+    shape: (path: string) => specs[path]!.shape,
+    dtype: () => 'BF16',
+    async read(path: string) {
+      const { shape } = specs[path]!
+      const rng = random(sizeOf(shape))
+      const made = () => Float32Array.from({ length: sizeOf(shape) }, () => 0.02 * rng.normal())
+      if (!known.has(`${shape}`)) known.set(`${shape}`, floats(shape, made()))
+      return known.get(`${shape}`)!
+    },
+  }
+  await saveFrom(folderSink(at(name)), files, { config, params: {} })
+  await cp('models/tiny/tokenizer.json', join(at(name), 'tokenizer.json'))
+  return bytesOf(files, files.paths)
+}
+
+/** The most memory of a command line, in bytes. */
+async function peak(...argv: readonly string[]): Promise<number> {
+  const [main, preload] = ['../../src/cli/main.ts', './peak.ts'].map((path) =>
+    fileURLToPath(new URL(path, import.meta.url)),
+  )
+  const words = ['--import', 'tsx', '--import', preload!, main!, ...argv]
+  const { stderr } = await promisify(execFile)(process.execPath, words)
+  return Number(stderr.split('\n').at(-1))
+}
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'hedgehog-memory-'))
+  for (const layers of [few, many]) {
+    const config = llama.configOf({ layers, heads: 8, width: 512, vocab: 4096, maxLength: 64 })
+    const adapter = { rank: 4, alpha: 8, dropout: 0, targets: 'all-linear' } as const
+    sizes.set(layers, await make(`adapted-${layers}`, { ...config, adapter }))
+  }
+})
+after(() => rm(folder, { recursive: true, force: true }))
+
+describe('a model with more layers takes hardly more memory', () => {
+  const commands: Readonly<Record<string, (layers: number) => readonly string[]>> = {
+    'to merge': (layers) => ['merge', at(`adapted-${layers}`)],
+  }
+  for (const [title, argv] of Object.entries(commands)) {
+    it(title, async () => {
+      const peaks: number[] = []
+      for (const layers of [few, many]) peaks.push(await peak(...argv(layers), '--out', at('out'), '--force'))
+      const [grown, added] = [peaks[1]! - peaks[0]!, sizes.get(many)! - sizes.get(few)!]
+      assert.ok(added > 3e8 && grown < added / 4, `${grown} bytes more for ${added} bytes of layers, peaks ${peaks}`)
+      await rm(at('out'), { recursive: true })
+    })
+  }
+})

@@ -68,6 +68,7 @@ export {
 export { type Overlap, rougeL, rougeLsum, rougeN, rougeWords } from './metrics/rouge.ts'
 export { bert } from './models/bert.ts'
 export { families, newModel, paramSpecs, readConfig, withTask } from './models/families.ts'
+export { filesOf, type ModelFiles, openModelFiles } from './models/files.ts'
 export { type LoadOptions, loadModel, saveModel } from './models/folder.ts'
 export { gpt2 } from './models/gpt2.ts'
 export { llama, mistral, qwen2 } from './models/llama.ts'

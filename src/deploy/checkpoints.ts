@@ -2,12 +2,13 @@
 
 import type { AttentionPlan } from '../attention/plan.ts'
 import { planName } from '../attention/plan.ts'
-import type { Params } from '../base/array.ts'
-import { writeSafetensors } from '../io/safetensors.ts'
+import { floats, sizeOf } from '../base/array.ts'
+import type { Sink } from '../io/files.ts'
+import { type MapDialect, mapTo } from '../io/mapNames.ts'
+import { type WrittenTensor, writeTensors } from '../io/safetensors.ts'
 import { readConfig } from '../models/families.ts'
+import type { ModelFiles } from '../models/files.ts'
 import type { Json, ModelConfig } from '../models/model.ts'
-import { countParams } from '../nn/params.ts'
-import type { ExportJob } from './target.ts'
 
 /** @throws RangeError that names what a format cannot hold. */
 export function refuse(program: string, what: string, advice: string): never {
@@ -56,8 +57,16 @@ export function specialIds(json: Json): Json {
   return Object.fromEntries(keys.flatMap((key) => (json[key] == null ? [] : [[key, json[key]]])))
 }
 
-/** Writes parameters as one safetensors file, and says how large it is. */
-export async function writeParams({ sink }: Pick<ExportJob, 'sink'>, path: string, params: Params) {
-  await writeSafetensors(sink, path, params, { metadata: { format: 'pt' } })
-  return { path, bytes: 4 * countParams(params) }
+/** A parameter as a tensor of a program's checkpoint, read when it is written. */
+export function tensorOf(files: ModelFiles, program: MapDialect, path: string): WrittenTensor {
+  const { path: name, convert } = mapTo(program, path)
+  // Nothing else says what shape it has there.
+  const { shape } = convert(floats(files.shape(path)))
+  return { name, shape, dtype: 'float32', load: async () => convert(await files.read(path)) }
+}
+
+/** Writes tensors as one safetensors file, and says how large it is. */
+export async function writeCheckpoint(sink: Sink, path: string, tensors: readonly WrittenTensor[]) {
+  await writeTensors(sink, path, tensors, { format: 'pt' })
+  return { path, bytes: tensors.reduce((sum, { shape }) => sum + 4 * sizeOf(shape), 0) }
 }

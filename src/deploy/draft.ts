@@ -1,5 +1,6 @@
 /** Changes to a traced graph: new values, inputs and nodes, of types that only models store or are fed. */
 
+import { needed } from '../graph/parts.ts'
 import type { Attrs, Graph, GraphValue, Node, ValueType } from '../graph/tensor.ts'
 
 /** A graph under change; {@link Draft.finish} gives it out. */
@@ -44,19 +45,7 @@ export function draftOf(graph: Graph): Draft {
     finish({ without, outputs = graph.outputs } = {}) {
       const kept = Object.fromEntries(Object.entries(inputs).filter(([name]) => !without?.has(name)))
       const nodes = [...first, ...graph.nodes.flatMap((node) => instead.get(node) ?? [node])]
-      return { ...graph, values, nodes: alive(nodes, outputs), inputs: kept, outputs }
+      return { ...graph, values, nodes: needed(nodes, Object.values(outputs)), inputs: kept, outputs }
     },
   }
-}
-
-/** The nodes that an output needs. */
-function alive(nodes: readonly Node[], outputs: Readonly<Record<string, number>>): Node[] {
-  const needed = new Set(Object.values(outputs))
-  const kept: Node[] = []
-  for (const node of [...nodes].reverse()) {
-    if (!node.outputs.some((id) => needed.has(id))) continue
-    kept.push(node)
-    for (const id of node.inputs) needed.add(id)
-  }
-  return kept.reverse()
 }

@@ -1,14 +1,17 @@
-/** A model written as an ONNX file with its weights beside it, after a comparison with the model. */
+/** A model written as an ONNX file with its weights beside it, each read when it is written, and compared with the model. */
 
 import { attentionOf } from '../attention/plan.ts'
 import { toOnnx } from '../graph/onnx.ts'
 import { familyOf } from '../models/families.ts'
+import type { ModelFiles } from '../models/files.ts'
 import type { ModelConfig } from '../models/model.ts'
+import type { Device } from '../runtime/device.ts'
 import { type GraphOptions, modelGraph } from './graph.ts'
+import { exportLogits, type WrittenGraph } from './partwise.ts'
 import type { Signature } from './signature.ts'
-import { stored, type WeightType } from './storage.ts'
+import { type Stored, stored, type WeightType } from './storage.ts'
 import type { Exported, ExportJob } from './target.ts'
-import { distance, exportLogits, modelLogits, type ParamSource } from './verify.ts'
+import { type Distance, distance, modelLogits, probeOf } from './verify.ts'
 import { largestFile, weightFiles } from './weightFiles.ts'
 
 /** What a target's graph is. */
@@ -29,7 +32,7 @@ const tolerances: Readonly<Record<WeightType, number>> = { float32: 1e-3, float1
  * export computes something else: the caller then keeps none of the files.
  */
 export async function exportOnnx(
-  { sink, open, device, model, options }: Omit<ExportJob, 'tokenizer' | 'source'>,
+  { sink, written, open, device, model, options }: Omit<ExportJob, 'tokenizer' | 'source'>,
   signature: Signature,
   { given, file, fileLimit = largestFile }: OnnxExport,
 ): Promise<Exported> {
@@ -44,34 +47,40 @@ export async function exportOnnx(
   const { graph: lowered, weights, changed } = stored(graph, traced.weights, { type, fine })
   const { places, files } = weightFiles(baseName(file), weights, fileLimit)
   const inside = Object.fromEntries(Object.entries(numbers).map(([name, data]) => [name, { data }]))
-  const bytes = toOnnx(lowered, { weights: { ...places, ...inside } })
+  const all = { ...places, ...inside }
+  const bytes = toOnnx(lowered, { weights: all })
   const folder = file.slice(0, file.length - baseName(file).length)
   for (const { name, parts } of files) await sink.write(folder + name, parts())
   await sink.write(file, [bytes])
-  const session = await open(file)
-  try {
-    const got = await exportLogits(session, config, traced, signature, limit)
-    const logitsOf = (source: ParamSource) => modelLogits(device, config, source, limit)
-    const apart = distance(await logitsOf((path) => model.params[path]!), got, config.vocab)
-    const asStored: ParamSource = (path) => changed.get(`p.${path}`)?.() ?? model.params[path]!
-    const exact = changed.size ? distance(await logitsOf(asStored), got, config.vocab) : apart
-    if (!(exact.logits <= tolerances[type])) {
-      throw new Error(
-        `export: logits differ by ${exact.logits} of the largest one from those of the model with the same weights, ` +
-          `want at most ${tolerances[type]} (${type}, ${form}); nothing was written`,
-      )
-    }
-    return {
-      files: [
-        { path: file, bytes: bytes.length },
-        ...files.map(({ name, size }) => ({ path: folder + name, bytes: size })),
-      ],
-      exact,
-      changed: apart,
-    }
-  } finally {
-    await session.dispose()
+  await (await open(file)).dispose()
+  const read = (name: string, start: number, end: number) => written.read(folder + name, start, end)
+  const { cuts, kept } = traced
+  const asRead = { graph: lowered, weights: all, cuts, kept, signature, read }
+  const compared = await comparison(device, model, asRead, { changed, limit })
+  if (!(compared.exact.logits <= tolerances[type])) {
+    throw new Error(
+      `export: logits differ by ${compared.exact.logits} of the largest one from those of the model with the same weights, ` +
+        `want at most ${tolerances[type]} (${type}, ${form}); nothing was written`,
+    )
   }
+  const data = files.map(({ name, size }) => ({ path: folder + name, bytes: size }))
+  return { files: [{ path: file, bytes: bytes.length }, ...data], ...compared }
+}
+
+/** How far an export is from the model with the weights as they were stored, and from the model as it was. */
+async function comparison(
+  device: Device,
+  model: ModelFiles,
+  written: WrittenGraph,
+  { changed, limit }: Pick<Stored, 'changed'> & { readonly limit: number },
+): Promise<{ readonly exact: Distance; readonly changed: Distance }> {
+  const { vocab } = model.config
+  const probe = probeOf(model.config, limit)
+  const got = await exportLogits(device, written, probe)
+  const apart = distance(await modelLogits(device, model, probe), got, vocab)
+  if (changed.size === 0) return { exact: apart, changed: apart }
+  const asStored = { ...model, read: async (path: string) => (await changed.get(`p.${path}`)?.()) ?? model.read(path) }
+  return { exact: distance(await modelLogits(device, asStored, probe), got, vocab), changed: apart }
 }
 
 /**

@@ -1,10 +1,11 @@
 /** Checkpoints of flash-linear-attention (fla), model type `linear_attn`. */
 
-import { type FloatArray, floats, type Params } from '../base/array.ts'
-import { mapsTo } from '../io/mapNames.ts'
+import { floats } from '../base/array.ts'
+import type { WrittenTensor } from '../io/safetensors.ts'
+import type { ModelFiles } from '../models/files.ts'
 import { writeJson } from '../models/folder.ts'
 import type { Json, ModelConfig } from '../models/model.ts'
-import { checkFamily, onePlan, refuse, specialIds, writeParams } from './checkpoints.ts'
+import { checkFamily, onePlan, refuse, specialIds, tensorOf, writeCheckpoint } from './checkpoints.ts'
 import { writeTextFiles } from './folders.ts'
 import type { Exported, ExportJob } from './target.ts'
 
@@ -31,7 +32,7 @@ export async function writeFla(job: ExportJob): Promise<Exported> {
   const hasLinear = model.config.attention.some(({ kind }) => kind === 'linear')
   const lost = hasLinear ? differences : []
   if (lost.length && !options.inexact) refuse('fla', `this model as it is: ${lost.join('; ')}`, advice)
-  const file = await writeParams(job, 'model.safetensors', flaParams(model.config, model.params))
+  const file = await writeCheckpoint(sink, 'model.safetensors', flaTensors(model))
   await writeTextFiles(job)
   await writeJson(sink, 'config.json', config)
   return { files: [file], differences: lost }
@@ -93,20 +94,22 @@ const renames: readonly (readonly [RegExp, string])[] = [
   [/\.self_attn\./, '.attn.'],
 ]
 
-function flaParams({ attention, headDim }: ModelConfig, params: Params): Params {
-  const named: Record<string, FloatArray> = {}
-  for (const [path, array] of Object.entries(mapsTo('fla', params))) {
-    const theirs = renames.reduce((name, [from, to]) => name.replace(from, to), path)
-    named[theirs.startsWith('lm_head.') ? theirs : `model.${theirs}`] = array
-  }
+function flaTensors(files: ModelFiles): WrittenTensor[] {
+  const { attention, headDim } = files.config
+  const tensors = files.paths.map((path) => renamed(tensorOf(files, 'fla', path)))
   for (const [layer, plan] of attention.entries()) {
     if (plan.kind !== 'linear') continue
     const prefix = `model.layers.${layer}.attn`
-    named[`${prefix}.norm.weight`] = floats([headDim], new Float32Array(headDim).fill(1))
+    const ones = floats([headDim], new Float32Array(headDim).fill(1))
+    tensors.push({ name: `${prefix}.norm.weight`, shape: [headDim], dtype: 'float32', load: async () => ones })
     if (!maps[plan.map]?.tied) continue
-    for (const part of ['weight', 'bias']) {
-      named[`${prefix}.feature_map_k.layer.${part}`] = named[`${prefix}.feature_map_q.layer.${part}`]!
-    }
+    const queries = tensors.filter(({ name }) => name.startsWith(`${prefix}.feature_map_q.`))
+    tensors.push(...queries.map((one) => ({ ...one, name: one.name.replace('feature_map_q', 'feature_map_k') })))
   }
-  return named
+  return tensors
+}
+
+function renamed(tensor: WrittenTensor): WrittenTensor {
+  const name = renames.reduce((path, [from, to]) => path.replace(from, to), tensor.name)
+  return { ...tensor, name: name.startsWith('lm_head.') ? name : `model.${name}` }
 }

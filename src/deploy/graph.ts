@@ -1,13 +1,15 @@
 /** A language model as one graph of any batch and any number of new positions, from a kept state to the next. */
 
-import type { Params } from '../base/array.ts'
+import type { FloatArray } from '../base/array.ts'
 import { traceBlock } from '../execute/blocks.ts'
 import { type DynamicInput, traceDynamic } from '../graph/dynamic.ts'
 import { add, cumsum, filled, gather, reshape, slice } from '../graph/ops.ts'
+import { cutName } from '../graph/parts.ts'
 import type { Graph, Tensor } from '../graph/tensor.ts'
 import type { Tensors } from '../graph/trace.ts'
 import { familyOf } from '../models/families.ts'
-import type { Model, ModelConfig } from '../models/model.ts'
+import type { ModelFiles } from '../models/files.ts'
+import type { ModelConfig } from '../models/model.ts'
 import { tokenLogits } from '../nn/loss.ts'
 import { below, prefixed } from '../nn/params.ts'
 import { type AttentionForm, type ExportedAttention, exportedAttention } from './attention.ts'
@@ -24,22 +26,32 @@ export interface GraphOptions {
   readonly given: 'kept' | 'each'
 }
 
+/** Weights of a graph by the names of its inputs, each read when it is asked for. */
+export type GraphWeights = Readonly<Record<string, { readonly shape: readonly number[]; read(): Promise<FloatArray> }>>
+
 /** A model as a graph over its parameters, which are inputs `p.…`. */
 export interface ModelGraph {
   /** `ids`, `past.…`, `p.…` -> `hidden` (b l e), `logits` (b l v), `next.…` */
   readonly graph: Graph
   /** What the inputs `p.…` and `pos.…` hold. */
-  readonly weights: Params
+  readonly weights: GraphWeights
+  /** The residual stream before every block and after the last, as values of the graph. */
+  readonly cuts: readonly number[]
   /** What each layer keeps, as in {@link ExportedAttention.kept}. */
   readonly kept: readonly ExportedAttention['kept'][]
 }
 
 /** @throws RangeError or TypeError naming what cannot be exported. */
-export function modelGraph({ config, params }: Model, options: GraphOptions): ModelGraph {
+export function modelGraph({ config, paths, shape, read }: ModelFiles, options: GraphOptions): ModelGraph {
   checkExportable(config)
   const attentions = config.attention.map((plan) => exportedAttention(plan, config, options.form))
   const tables = familyOf(config).positional?.(config, 0, options.positions) ?? {}
-  const weights: Params = { ...prefixed('p.', params), ...prefixed('pos.', tables) }
+  const weights: GraphWeights = Object.fromEntries([
+    ...paths.map((path) => [`p.${path}`, { shape: shape(path), read: () => read(path) }] as const),
+    ...Object.entries(tables).map(
+      ([name, table]) => [`pos.${name}`, { shape: table.shape, read: async () => table }] as const,
+    ),
+  ])
   const isEach = options.given === 'each'
   const inputs: Record<string, DynamicInput> = {
     ids: { dtype: 'int32', shape: ['batch_size', 'sequence_length'] },
@@ -59,8 +71,10 @@ export function modelGraph({ config, params }: Model, options: GraphOptions): Mo
       Object.entries(weights).map(([name, { shape }]) => [name, { dtype: 'float32', shape } as const]),
     ),
   }
-  const graph = traceDynamic((given) => traced(config, attentions, given), inputs)
-  return { graph, weights, kept: attentions.map(({ kept }) => kept) }
+  const { outputs, ...rest } = traceDynamic((given) => traced(config, attentions, given), inputs)
+  const cuts = Array.from({ length: config.layers + 1 }, (_, i) => outputs[cutName(i)]!)
+  const own = Object.fromEntries(Object.entries(outputs).filter(([, id]) => !cuts.includes(id)))
+  return { graph: { ...rest, outputs: own }, weights, cuts, kept: attentions.map(({ kept }) => kept) }
 }
 
 function checkExportable({ family, task, causal, adapter }: ModelConfig): void {
@@ -90,6 +104,7 @@ function traced(config: ModelConfig, attentions: readonly ExportedAttention[], g
   })
   let x = family.embed(config, params, Object.fromEntries(rows))
   const next: Record<string, Tensor> = {}
+  const cuts = [x]
   for (const [layer, attention] of attentions.entries()) {
     const own = prefixed('p.', below(family.blockPrefix(layer), params))
     x = traceBlock(
@@ -110,11 +125,13 @@ function traced(config: ModelConfig, attentions: readonly ExportedAttention[], g
         },
       },
     )
+    cuts.push(x)
   }
   const hidden = family.head(config, params, x)
   const { weight, bias } = family.unembedding(config)
   const logits = tokenLogits({ h: hidden, unembedding: params[weight]!, ...(bias && { bias: params[bias]! }) })
-  return { hidden, logits, ...next, ...lengthOf(given, positions) }
+  const streams = Object.fromEntries(cuts.map((stream, i) => [cutName(i), stream]))
+  return { hidden, logits, ...next, ...lengthOf(given, positions), ...streams }
 }
 
 /** What is kept of the number of positions. */

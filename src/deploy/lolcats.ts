@@ -3,12 +3,10 @@
 import { featureMap } from '../attention/featureMaps.ts'
 import { isMapPath } from '../attention/mapParams.ts'
 import { type AttentionPlan, planName } from '../attention/plan.ts'
-import type { Params } from '../base/array.ts'
-import { mapsTo } from '../io/mapNames.ts'
-import { saveModel } from '../models/folder.ts'
+import type { WrittenTensor } from '../io/safetensors.ts'
+import { bytesOf, type ModelFiles, saveFrom } from '../models/files.ts'
 import type { Json, ModelConfig } from '../models/model.ts'
-import { countParams, prefixed } from '../nn/params.ts'
-import { checkFamily, onePlan, refuse, unconverted, writeParams } from './checkpoints.ts'
+import { checkFamily, onePlan, refuse, tensorOf, unconverted, writeCheckpoint } from './checkpoints.ts'
 import { writeTextFiles } from './folders.ts'
 import type { Exported, ExportJob } from './target.ts'
 
@@ -22,16 +20,14 @@ export async function writeLolcats(job: ExportJob): Promise<Exported> {
   const { sink, model } = job
   checkFamily('LoLCATs', model.config, ['llama', 'mistral'])
   const settings = attentionSettings(model.config)
-  const [maps, rest] = [true, false].map((wanted) =>
-    Object.fromEntries(Object.entries(model.params).filter(([path]) => isMapPath(path) === wanted)),
-  ) as [Params, Params]
-  const attention = prefixed('model.', mapsTo('lolcats', withKeyMaps(maps)))
-  await saveModel(sink, { config: unconverted(model.config), params: rest })
-  const file = await writeParams(job, 'attention.safetensors', attention)
+  const base = model.paths.filter((path) => !isMapPath(path))
+  const plain = { ...model, paths: base, dtype: () => 'F32' }
+  await saveFrom(sink, plain, { config: unconverted(model.config), params: {} })
+  const file = await writeCheckpoint(sink, 'attention.safetensors', attentionTensors(model))
   await writeTextFiles(job)
   const yaml = yamlOf({ name: model.config.family, model: baseSettings(model.config), attention: settings })
   await sink.write('lolcats.yaml', [new TextEncoder().encode(yaml)])
-  return { files: [{ path: 'model.safetensors', bytes: 4 * countParams(rest) }, file] }
+  return { files: [{ path: 'model.safetensors', bytes: bytesOf(model, base) }, file] }
 }
 
 function attentionSettings({ attention, headDim }: ModelConfig): Json {
@@ -79,13 +75,15 @@ function baseSettings({ json }: ModelConfig): Json {
   }
 }
 
-/** Maps of keys where queries and keys share one, as both are kept there. */
-function withKeyMaps(maps: Params): Params {
-  const shared = Object.entries(maps).flatMap(([path, array]) => {
-    const other = path.replace('feature_map_q.', 'feature_map_k.')
-    return other in maps ? [] : [[other, array] as const]
+/** Maps and gates; where queries and keys share a map, both are kept there. */
+function attentionTensors(files: ModelFiles): WrittenTensor[] {
+  const found = files.paths.filter(isMapPath).map((path) => tensorOf(files, 'lolcats', path))
+  const names = new Set(found.map(({ name }) => name))
+  const shared = found.flatMap((tensor) => {
+    const name = tensor.name.replace('feature_map_q.', 'feature_map_k.')
+    return names.has(name) ? [] : [{ ...tensor, name }]
   })
-  return { ...maps, ...Object.fromEntries(shared) }
+  return [...found, ...shared].map((tensor) => ({ ...tensor, name: `model.${tensor.name}` }))
 }
 
 /** Plain data as YAML: nested blocks, and scalars and lists as in JSON. */

@@ -20,7 +20,7 @@ export interface Signature {
    * Inputs for ids (b l) after `read` positions. All logits are asked for.
    * @param past what {@link Signature.next} gave; nothing at first
    */
-  feeds(model: ModelGraph, ids: NDArray, read: number, past?: Arrays): Arrays
+  feeds(model: Pick<ModelGraph, 'kept'>, ids: NDArray, read: number, past?: Arrays): Arrays
   /** What is kept for the next step. */
   next(results: Arrays): Arrays
 }

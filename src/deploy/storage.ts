@@ -1,9 +1,10 @@
 /** What the weights of an exported graph are stored as, and the operators that read them so. */
 
-import { type FloatArray, floats, type Params, sizeOf, transposed } from '../base/array.ts'
+import { type FloatArray, floats, sizeOf, transposed } from '../base/array.ts'
 import type { Graph, Node, ValueType } from '../graph/tensor.ts'
 import { fromFloat16, toFloat16 } from '../io/half.ts'
 import { type Draft, draftOf } from './draft.ts'
+import type { GraphWeights } from './graph.ts'
 import { type Bits, type BlockSizes, blockFor, dequantized, type Quantized, quantized } from './quantize.ts'
 
 /** What matrices of weights are stored as; all else stays float32, as do states and logits. */
@@ -17,7 +18,7 @@ export interface StoredWeight {
   readonly dtype: ValueType
   readonly shape: readonly number[]
   /** Its values, made when they are asked for. */
-  bytes(): Iterable<Uint8Array>
+  bytes(): AsyncIterable<Uint8Array>
   /** The weight, before it in the list, whose bytes it shares. */
   readonly sameAs?: string
 }
@@ -27,7 +28,7 @@ export interface Stored {
   readonly graph: Graph
   readonly weights: readonly StoredWeight[]
   /** The values that a changed weight stands for, by the input's name. */
-  readonly changed: ReadonlyMap<string, () => FloatArray>
+  readonly changed: ReadonlyMap<string, () => Promise<FloatArray>>
 }
 
 /** Options of {@link stored}. */
@@ -41,17 +42,17 @@ export interface StorageOptions {
  * Products with weights, and rows of tables that are looked up, by the operators of a type. Where rows are no multiple of
  * 16 numbers, or a weight is used otherwise, it stays float32.
  */
-export function stored(graph: Graph, weights: Params, { type, fine }: StorageOptions): Stored {
+export function stored(graph: Graph, weights: GraphWeights, { type, fine }: StorageOptions): Stored {
   const draft = draftOf(graph)
   const list: StoredWeight[] = []
-  const changed = new Map<string, () => FloatArray>()
-  for (const [name, array] of Object.entries(weights)) {
+  const changed = new Map<string, () => Promise<FloatArray>>()
+  for (const [name, weight] of Object.entries(weights)) {
     const uses = type === 'float32' || name.startsWith('pos.') ? undefined : usesOf(draft, graph.inputs[name]!)
     const bits = type === 'int8' || fine.has(name) ? 8 : 4
     const part =
-      uses && (type === 'float16' ? halved(draft, name, array, uses) : inBlocks(draft, name, array, uses, bits))
+      uses && (type === 'float16' ? halved(draft, name, weight, uses) : inBlocks(draft, name, weight, uses, bits))
     if (part) changed.set(name, part.values)
-    list.push(...(part?.weights ?? [plain(name, array)]))
+    list.push(...(part?.weights ?? [plain(name, weight)]))
   }
   return { graph: draft.finish({ without: changed }), weights: list, changed }
 }
@@ -82,15 +83,22 @@ function usesOf(draft: Draft, id: number): Uses | undefined {
 
 interface Part {
   readonly weights: readonly StoredWeight[]
-  values(): FloatArray
+  values(): Promise<FloatArray>
 }
 
-function plain(name: string, { shape, data }: FloatArray): StoredWeight {
-  return { name, dtype: 'float32', shape, bytes: () => [bytesOf(data)] }
+type GraphWeight = GraphWeights[string]
+
+function plain(name: string, { shape, read }: GraphWeight): StoredWeight {
+  return { name, dtype: 'float32', shape, bytes: () => one(async () => bytesOf((await read()).data)) }
+}
+
+/** The bytes of something that is made when they are asked for. */
+async function* one(make: () => Promise<Uint8Array>): AsyncIterable<Uint8Array> {
+  yield await make()
 }
 
 /** float16, with products in float16. */
-function halved(draft: Draft, name: string, { shape, data }: FloatArray, uses: Uses): Part {
+function halved(draft: Draft, name: string, { shape, read }: GraphWeight, uses: Uses): Part {
   const id = draft.input(`${name}.half`, 'float16', shape)
   const cast = (from: number, to: number): Node => {
     return { op: 'Cast', inputs: [from], outputs: [to], attrs: { to: draft.info(to).dtype } }
@@ -116,16 +124,17 @@ function halved(draft: Draft, name: string, { shape, data }: FloatArray, uses: U
     draft.replace(node, { ...node, inputs: [id, node.inputs[1]!], outputs: [rows] }, cast(rows, node.outputs[0]!))
   }
   return {
-    weights: [{ name: `${name}.half`, dtype: 'float16', shape, bytes: () => halfBytes(name, data) }],
-    values: () => floats(shape, fromFloat16(toFloat16(data))),
+    weights: [{ name: `${name}.half`, dtype: 'float16', shape, bytes: () => halfBytes(name, read) }],
+    values: async () => floats(shape, fromFloat16(toFloat16((await read()).data))),
   }
 }
 
 /** Blocks along the rows that products multiply with, which must be those that are looked up. */
-function inBlocks(draft: Draft, name: string, array: FloatArray, uses: Uses, bits: Bits): Part | undefined {
+function inBlocks(draft: Draft, name: string, { shape, read }: GraphWeight, uses: Uses, bits: Bits): Part | undefined {
   const isTurned = uses.products.length === 0
   if (!isTurned && uses.turned.length + uses.lookups.length > 0) return undefined
-  const [n, k] = (isTurned ? array.shape : [...array.shape].reverse()) as [number, number]
+  const turned = (array: FloatArray) => (isTurned ? array : transposed(array))
+  const [n, k] = (isTurned ? shape : [...shape].reverse()) as [number, number]
   const block = blockFor(k)
   if (!block) return undefined
   const sizes: BlockSizes = { bits, block }
@@ -157,26 +166,35 @@ function inBlocks(draft: Draft, name: string, array: FloatArray, uses: Uses, bit
       domain: 'com.microsoft',
     })
   }
-  const made = lastMade(() => quantized((isTurned ? array : transposed(array)).data, sizes))
+  const made = lastMade(async () => quantized(turned(await read()).data, sizes))
   const codesName = `${name}.codes`
+  const [codeBytes, scaleBytes] = [
+    async () => (await made.get()).codes,
+    async () => bytesOf((await made.take()).scales),
+  ]
   return {
     weights: [
-      { name: codesName, dtype: 'uint8', shape: codesShape, bytes: () => [made.get().codes] },
-      { name: `${name}.scales`, dtype: 'float32', shape: scalesShape, bytes: () => [bytesOf(made.take().scales)] },
+      { name: codesName, dtype: 'uint8', shape: codesShape, bytes: () => one(codeBytes) },
+      { name: `${name}.scales`, dtype: 'float32', shape: scalesShape, bytes: () => one(scaleBytes) },
       ...(rows < 0
         ? []
-        : [{ name: `${name}.rows`, dtype: 'uint8', shape: rowsShape, sameAs: codesName, bytes: () => [] } as const]),
+        : [
+            {
+              name: `${name}.rows`,
+              dtype: 'uint8',
+              shape: rowsShape,
+              sameAs: codesName,
+              bytes: () => one(codeBytes),
+            } as const,
+          ]),
     ],
-    values() {
-      const values = floats([n, k], dequantized(made.take(), sizes))
-      return isTurned ? values : transposed(values)
-    },
+    values: async () => turned(floats([n, k], dequantized(await made.take(), sizes))),
   }
 }
 
 /** Codes and scales are made together and written one after the other; then they are let go of. */
-function lastMade(make: () => Quantized) {
-  let kept: Quantized | undefined
+function lastMade(make: () => Promise<Quantized>) {
+  let kept: Promise<Quantized> | undefined
   const get = () => {
     kept ??= make()
     return kept
@@ -192,7 +210,8 @@ function lastMade(make: () => Quantized) {
 /** Values that are converted at a time. */
 const chunk = 2 ** 20
 
-function* halfBytes(name: string, data: Float32Array): Iterable<Uint8Array> {
+async function* halfBytes(name: string, read: GraphWeight['read']): AsyncIterable<Uint8Array> {
+  const { data } = await read()
   for (let at = 0; at < data.length; at += chunk) {
     const values = data.subarray(at, at + chunk)
     const words = toFloat16(values)

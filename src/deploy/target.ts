@@ -2,7 +2,7 @@
 
 import type { Sink, Source } from '../io/files.ts'
 import type { Tokenizer } from '../io/tokenizer.ts'
-import type { Model } from '../models/model.ts'
+import type { ModelFiles } from '../models/files.ts'
 import type { Device, Session } from '../runtime/device.ts'
 import type { AttentionForm } from './attention.ts'
 import type { WeightType } from './storage.ts'
@@ -22,13 +22,16 @@ export interface ExportOptions {
 
 /** What is exported, and where to. */
 export interface ExportJob {
-  readonly model: Model
+  /** Its parameters are read one by one; `filesOf` makes such of a model in memory. */
+  readonly model: ModelFiles
   readonly tokenizer: Tokenizer
   /** Where the model came from: its tokenizer settings and chat template go along. */
   readonly source: Source
   /** Where the files are written; the caller keeps them only when the export succeeds. */
   readonly sink: Sink
-  /** Opens a model file that was written to the sink. */
+  /** What was written to the sink, read again. */
+  readonly written: Source
+  /** Opens a model file that was written to the sink; it is not run, so that its weights need not be read. */
   open(file: string): Promise<Session>
   /** What the model itself is computed on, to be compared with. */
   readonly device: Device

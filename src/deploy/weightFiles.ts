@@ -7,7 +7,7 @@ import { byteLength, type StoredWeight } from './storage.ts'
 export interface WeightFiles {
   /** Where each weight is. */
   readonly places: Readonly<Record<string, Weight>>
-  readonly files: readonly { readonly name: string; readonly size: number; parts(): Iterable<Uint8Array> }[]
+  readonly files: readonly { readonly name: string; readonly size: number; parts(): AsyncIterable<Uint8Array> }[]
 }
 
 /** A weight begins at a multiple of this, as engines map files into memory. */
@@ -51,7 +51,7 @@ export function weightFiles(model: string, weights: readonly StoredWeight[], lim
   return { places, files: files.filter(({ size }) => size > 0) }
 }
 
-function* partsOf(group: readonly { weight: StoredWeight; offset: number }[]): Iterable<Uint8Array> {
+async function* partsOf(group: readonly { weight: StoredWeight; offset: number }[]): AsyncIterable<Uint8Array> {
   let at = 0
   for (const { weight, offset } of group) {
     if (offset > at) yield new Uint8Array(offset - at)

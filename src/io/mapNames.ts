@@ -59,26 +59,45 @@ export const mapDialects = {
 /** A program whose feature maps can be exchanged. */
 export type MapDialect = keyof typeof mapDialects
 
+/** A parameter as another program has it. */
+export interface Renamed {
+  readonly path: string
+  /** Its values in the shape that they have there. */
+  convert(array: FloatArray): FloatArray
+}
+
 /** Parameters with the feature maps of another program under our names; all others are left as they are. */
 export function mapsFrom(dialect: MapDialect, params: Params): Params {
-  return renamed(params, mapDialects[dialect], 'theirs', 'ours', 'toOurs')
+  return allBy((path) => renamed(path, mapDialects[dialect], 'theirs', 'ours', 'toOurs'), params)
 }
 
 /** Parameters with our feature maps under the names of another program; all others are left as they are. */
 export function mapsTo(dialect: MapDialect, params: Params): Params {
-  return renamed(params, mapDialects[dialect], 'ours', 'theirs', 'toTheirs')
+  return allBy((path) => mapTo(dialect, path), params)
+}
+
+/** A parameter of ours under the name of another program where it is of a feature map; all others are left as they are. */
+export function mapTo(dialect: MapDialect, path: string): Renamed {
+  return renamed(path, mapDialects[dialect], 'ours', 'theirs', 'toTheirs')
+}
+
+function allBy(rename: (path: string) => Renamed, params: Params): Params {
+  return Object.fromEntries(
+    Object.entries(params).map(([path, array]) => {
+      const other = rename(path)
+      return [other.path, other.convert(array)]
+    }),
+  )
 }
 
 function renamed(
-  params: Params,
+  path: string,
   twins: readonly Twin[],
   from: 'theirs' | 'ours',
   to: 'theirs' | 'ours',
   convert: 'toOurs' | 'toTheirs',
-): Params {
-  const entries = Object.entries(params).map(([path, array]) => {
-    const twin = twins.find((known) => path === known[from] || path.endsWith(`.${known[from]}`))
-    return twin ? [path.slice(0, -twin[from].length) + twin[to], twin[convert](array)] : [path, array]
-  })
-  return Object.fromEntries(entries)
+): Renamed {
+  const twin = twins.find((known) => path === known[from] || path.endsWith(`.${known[from]}`))
+  if (!twin) return { path, convert: same }
+  return { path: path.slice(0, -twin[from].length) + twin[to], convert: twin[convert] }
 }

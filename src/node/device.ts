@@ -18,6 +18,11 @@ export interface DeviceOptions {
    * Default false.
    */
   readonly exact?: boolean
+  /**
+   * Whether the engine prepares a graph for speed. Without it a model file is opened at once, and its weights stay in the file
+   * until they are used. Default true.
+   */
+  readonly optimized?: boolean
 }
 
 /** The names that {@link openDevice} knows. */
@@ -58,12 +63,15 @@ export async function openModelFile(
   return wrap(await InferenceSession.create(path, sessionOptionsOf(name, options)), name === 'cpu')
 }
 
-function sessionOptionsOf(name: DeviceName, { threads, fallback = true, exact = false }: DeviceOptions) {
+function sessionOptionsOf(
+  name: DeviceName,
+  { threads, fallback = true, exact = false, optimized = true }: DeviceOptions,
+) {
   return {
     // No preferredOutputLocation: results on the GPU would ignore the arrays offered for them without a word, and
     // memory stays bounded only where something is read back in each run.
     executionProviders: [name],
-    graphOptimizationLevel: 'all',
+    graphOptimizationLevel: optimized ? 'all' : 'disabled',
     executionMode: 'sequential',
     logSeverityLevel: 3,
     enableCpuMemArena: true,

@@ -8,8 +8,10 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { planNamed } from '../../src/attention/plan.ts'
 import { type FloatArray, floats, sizeOf } from '../../src/base/array.ts'
 import { random } from '../../src/base/random.ts'
+import { exportTargets, type TargetName } from '../../src/deploy/targets.ts'
 import { paramSpecs } from '../../src/models/families.ts'
 import { bytesOf, saveFrom } from '../../src/models/files.ts'
 import { llama } from '../../src/models/llama.ts'
@@ -56,24 +58,46 @@ async function peak(...argv: readonly string[]): Promise<number> {
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'hedgehog-memory-'))
   for (const layers of [few, many]) {
-    const config = llama.configOf({ layers, heads: 8, width: 512, vocab: 4096, maxLength: 64 })
+    const shape = { layers, heads: 8, width: 512, vocab: 4096, maxLength: 64 }
     const adapter = { rank: 4, alpha: 8, dropout: 0, targets: 'all-linear' } as const
-    sizes.set(layers, await make(`adapted-${layers}`, { ...config, adapter }))
+    sizes.set(layers, await make(`adapted-${layers}`, { ...llama.configOf(shape), adapter }))
+    for (const map of ['hedgehog-softmax', 'hedgehog-softmax-joint']) {
+      await make(`${map}-${layers}`, llama.configOf({ ...shape, attention: planNamed(map) }))
+    }
   }
 })
 after(() => rm(folder, { recursive: true, force: true }))
 
+const map = (target: TargetName) => (target === 'fla' ? 'hedgehog-softmax-joint' : 'hedgehog-softmax')
+const options: Readonly<Partial<Record<TargetName, readonly string[]>>> = {
+  'transformers.js': ['--dtype', 'int8'],
+  fla: ['--inexact'],
+}
+const exports = (Object.keys(exportTargets) as TargetName[]).map((target) => {
+  const argv = (layers: number) => [
+    'export',
+    at(`${map(target)}-${layers}`),
+    '--to',
+    target,
+    ...(options[target] ?? []),
+  ]
+  return [`to export to ${target}`, argv] as const
+})
+
 describe('a model with more layers takes hardly more memory', () => {
   const commands: Readonly<Record<string, (layers: number) => readonly string[]>> = {
-    'to merge': (layers) => ['merge', at(`adapted-${layers}`)],
+    'to merge an adapter': (layers) => ['merge', at(`adapted-${layers}`)],
+    ...Object.fromEntries(exports),
   }
   for (const [title, argv] of Object.entries(commands)) {
     it(title, async () => {
       const peaks: number[] = []
-      for (const layers of [few, many]) peaks.push(await peak(...argv(layers), '--out', at('out'), '--force'))
+      for (const layers of [few, many]) {
+        peaks.push(await peak(...argv(layers), '--out', at('out')))
+        await rm(at('out'), { recursive: true })
+      }
       const [grown, added] = [peaks[1]! - peaks[0]!, sizes.get(many)! - sizes.get(few)!]
       assert.ok(added > 3e8 && grown < added / 4, `${grown} bytes more for ${added} bytes of layers, peaks ${peaks}`)
-      await rm(at('out'), { recursive: true })
     })
   }
 })

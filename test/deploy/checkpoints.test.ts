@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { basename } from 'node:path'
 import { describe, it } from 'node:test'
 import type { FloatArray, Params } from '../../src/base/array.ts'
 import type { ExportOptions } from '../../src/deploy/target.ts'
@@ -6,20 +7,26 @@ import { exportModel, exportTargets, type TargetName } from '../../src/deploy/ta
 import { mapsFrom } from '../../src/io/mapNames.ts'
 import { openSafetensors } from '../../src/io/safetensors.ts'
 import type { Tokenizer } from '../../src/io/tokenizer.ts'
-import { loadModel } from '../../src/models/folder.ts'
+import { filesOf, type ModelFiles, openModelFiles } from '../../src/models/files.ts'
+import { loadModel, saveModel } from '../../src/models/folder.ts'
 import { qwen2 } from '../../src/models/llama.ts'
 import type { Json, Model } from '../../src/models/model.ts'
 import { noisyModel } from '../execute/tiny.ts'
 import { folder } from '../folder.ts'
 import { device } from '../tensors.ts'
-import { gpt, llamaOf } from './exports.ts'
+import { gpt, llamaOf, openIn } from './exports.ts'
 
 const tokenizer: Tokenizer = { encode: () => new Int32Array(0), decode: () => '', vocabSize: 1, json: { model: {} } }
 
-async function written(to: TargetName, model: Model, options: ExportOptions = {}) {
+async function written(to: TargetName, model: ModelFiles, options: ExportOptions = {}) {
   const sink = folder()
-  const open = () => Promise.reject(new Error('nothing to open'))
-  const done = await exportModel(to, { model, tokenizer, source: folder(), sink, open, device, options })
+  const open = (file: string) => {
+    const beside = Object.entries(sink.files).map(([path, bytes]) => [basename(path), bytes] as const)
+    return openIn(Object.fromEntries(beside), basename(file))
+  }
+  const done = await exportModel(to, {
+    ...{ model, tokenizer, source: folder(), sink, written: sink, open, device, options },
+  })
   const json = (path: string): Json => JSON.parse(new TextDecoder().decode(sink.files[path]))
   return { ...done, sink, json }
 }
@@ -35,7 +42,7 @@ const values = ({ shape, data }: FloatArray) => ({ shape: [...shape], data: [...
 describe('a checkpoint of fla', () => {
   it("has every weight under fla's name, maps among them, and a config that builds such a model", async () => {
     const model = llamaOf('hedgehog-softmax-joint', { layers: 2, tied: false })
-    const { sink, json, differences } = await written('fla', model, { inexact: true })
+    const { sink, json, differences } = await written('fla', filesOf(model), { inexact: true })
     assert.equal(differences!.length, 2)
     const found = await tensors(sink, 'model.safetensors')
     const back = Object.fromEntries(
@@ -69,7 +76,7 @@ describe('a checkpoint of fla', () => {
 
   it('has the maps of queries for keys too where they share one', async () => {
     const model = llamaOf('hedgehog-softmax-joint+tied')
-    const { sink, json } = await written('fla', model, { inexact: true })
+    const { sink, json } = await written('fla', filesOf(model), { inexact: true })
     const found = await tensors(sink, 'model.safetensors')
     const [q, k] = ['q', 'k'].map((side) => found[`model.layers.0.attn.feature_map_${side}.layer.weight`]!)
     assert.deepEqual(values(k!), values(q!))
@@ -77,7 +84,7 @@ describe('a checkpoint of fla', () => {
   })
 
   it('is refused as it is, as fla has no rotary positions in linear layers and normalises their heads', async () => {
-    await assert.rejects(written('fla', llamaOf('hedgehog-softmax-joint')), {
+    await assert.rejects(written('fla', filesOf(llamaOf('hedgehog-softmax-joint'))), {
       name: 'RangeError',
       message:
         /^export: fla cannot hold this model as it is: fla turns no queries.*; fla normalises .* lost; export to onnx, or pass --inexact/,
@@ -88,7 +95,7 @@ describe('a checkpoint of fla', () => {
 describe('a checkpoint of LoLCATs', () => {
   it('is the softmax model beside the maps, which together are the model', async () => {
     const model = llamaOf('hedgehog-softmax+half', { layers: 2 })
-    const { sink } = await written('lolcats', model)
+    const { sink } = await written('lolcats', filesOf(model))
     const base = await loadModel(sink)
     assert.deepEqual(
       base.config.attention.map(({ kind }) => kind),
@@ -119,7 +126,7 @@ describe('a checkpoint of LoLCATs', () => {
     const params = Object.fromEntries(
       Object.entries(model.params).filter(([path]) => !/^layers\.0\.self_attn\.(feature_map|window)/.test(path)),
     )
-    const { sink } = await written('lolcats', { config: { ...model.config, attention: plans }, params })
+    const { sink } = await written('lolcats', filesOf({ config: { ...model.config, attention: plans }, params }))
     const attention = await tensors(sink, 'attention.safetensors')
     assert.deepEqual([...attention['model.layers.1.self_attn.window_factors']!.shape], [1, 4, 1, 1])
     const yaml = new TextDecoder().decode(sink.files['lolcats.yaml'])
@@ -167,7 +174,7 @@ describe('what a format cannot hold is refused by name', () => {
   ]
   for (const [what, to, build, options, message] of cases) {
     it(`${what}, by ${to}`, async () => {
-      await assert.rejects(written(to, build(), options), { name: 'RangeError', message })
+      await assert.rejects(written(to, filesOf(build()), options), { name: 'RangeError', message })
     })
   }
 
@@ -176,7 +183,7 @@ describe('what a format cannot hold is refused by name', () => {
     const attention = [model.config.attention[0]!, { kind: 'linear', map: 'elu' } as const]
     for (const to of ['fla', 'lolcats'] as const) {
       await assert.rejects(
-        written(to, { ...model, config: { ...model.config, attention } }, to === 'fla' ? inexact : {}),
+        written(to, filesOf({ ...model, config: { ...model.config, attention } }), to === 'fla' ? inexact : {}),
         {
           message: /cannot hold layers of hedgehog-softmax and elu in one model; want one attention beside softmax/,
         },
@@ -186,6 +193,19 @@ describe('what a format cannot hold is refused by name', () => {
 })
 
 describe('the table of targets', () => {
+  for (const to of Object.keys(exportTargets) as TargetName[]) {
+    it(`has ${to}, which is of stored weights what it is of those in memory, to the byte`, async () => {
+      const model = llamaOf(to === 'fla' ? 'hedgehog-softmax-joint' : 'hedgehog-softmax', { layers: 2, tied: false })
+      const stored = folder()
+      await saveModel(stored, model, { dtype: 'bfloat16' })
+      const options = to === 'fla' ? { inexact: true } : {}
+      const [streamed, whole] = [await openModelFiles(stored), filesOf(await loadModel(stored))]
+      const [got, want] = [await written(to, streamed, options), await written(to, whole, options)]
+      assert.deepEqual(got.sink.files, want.sink.files)
+      assert.ok(want.files.length > 0)
+    })
+  }
+
   it('has a summary of each that fits a line of help', () => {
     for (const { summary } of Object.values(exportTargets)) assert.ok(summary.length <= 100, summary)
   })

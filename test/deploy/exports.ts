@@ -4,6 +4,8 @@ import { planNamed } from '../../src/attention/plan.ts'
 import { exportOnnx } from '../../src/deploy/exportOnnx.ts'
 import { plainSignature, transformersSignature } from '../../src/deploy/signature.ts'
 import type { ExportOptions } from '../../src/deploy/target.ts'
+import type { Source } from '../../src/io/files.ts'
+import { filesOf } from '../../src/models/files.ts'
 import { gpt2 } from '../../src/models/gpt2.ts'
 import { llama } from '../../src/models/llama.ts'
 import type { Model, ModelSizes } from '../../src/models/model.ts'
@@ -43,18 +45,19 @@ export const signatures = {
   'transformers.js': { signature: transformersSignature, given: 'each' },
 } as const
 
-/** Exports to memory; `change` may stand between the export and its comparison. */
+/** Exports to memory; `change` is of the bytes of weights as they are read again for the comparison. */
 export async function exported(
   model: Model,
   to: keyof typeof signatures,
   options: ExportOptions = {},
-  change: (session: Session) => Session = (session) => session,
+  change: (bytes: Uint8Array) => Uint8Array = (bytes) => bytes,
   fileLimit = 2 ** 20,
 ) {
   const { signature, given } = signatures[to]
   const sink = folder()
-  const open = async (file: string) => change(await openIn(sink.files, file))
-  const job = { sink, open, device, model, options }
+  const written: Source = { ...sink, read: async (...range) => change(await sink.read(...range)) }
+  const open = (file: string) => openIn(sink.files, file)
+  const job = { sink, written, open, device, model: filesOf(model), options }
   return { ...(await exportOnnx(job, signature, { given, file: 'model.onnx', fileLimit })), contents: sink.files }
 }
 
@@ -62,4 +65,11 @@ export async function exported(
 export function openIn(files: Files, file: string): Promise<Session> {
   const { [file]: model, ...data } = files
   return device.open(model!, data)
+}
+
+/** Bytes that come in parts. */
+export async function joined(parts: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const all: Uint8Array[] = []
+  for await (const part of parts) all.push(part)
+  return Buffer.concat(all)
 }

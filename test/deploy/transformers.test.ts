@@ -15,6 +15,7 @@ import type { ExportOptions } from '../../src/deploy/target.ts'
 import { exportModel } from '../../src/deploy/targets.ts'
 import { createGenerator } from '../../src/generate/state.ts'
 import { loadTokenizer } from '../../src/io/tokenizer.ts'
+import { filesOf } from '../../src/models/files.ts'
 import { loadModel } from '../../src/models/folder.ts'
 import type { Model } from '../../src/models/model.ts'
 import { openModelFile } from '../../src/node/device.ts'
@@ -32,9 +33,15 @@ const tokenizer = await loadTokenizer(source)
 
 /** Exports a model into a folder of the test's, and gives the name that the library finds it by. */
 async function place(name: string, model: Model, options: ExportOptions = {}): Promise<string> {
-  const sink = folderSink(join(folder, name))
+  const [sink, written] = [folderSink(join(folder, name)), folderSource(join(folder, name))]
   const open = (file: string) => openModelFile(join(folder, name, file), 'cpu', { threads: 1 })
-  await exportModel('transformers.js', { model, tokenizer, source, sink, open, device, options })
+  await exportModel('transformers.js', {
+    ...{ model: filesOf(model), tokenizer, source, sink },
+    written,
+    open,
+    device,
+    options,
+  })
   return name
 }
 

@@ -7,9 +7,9 @@ import type { Exported } from '../../deploy/target.ts'
 import { exportModel, exportTargets, type TargetName } from '../../deploy/targets.ts'
 import type { Sink } from '../../io/files.ts'
 import { loadTokenizer } from '../../io/tokenizer.ts'
-import { loadModel } from '../../models/folder.ts'
+import { openModelFiles } from '../../models/files.ts'
 import { openDevice, openModelFile } from '../../node/device.ts'
-import { freeMemory } from '../../node/freeMemory.ts'
+import { folderSource } from '../../node/files.ts'
 import { openSource } from '../../node/source.ts'
 import type { Run } from '../command.ts'
 import { makeFolder, openOutput, writeTogether } from '../inputs.ts'
@@ -29,22 +29,33 @@ export const run: Run<typeof exportOptions, 'model'> = async (context, args, giv
   }
   checkOptions(to, options)
   const source = await context.run(openSource(args.model))
-  const model = await loadModel(source, { memory: freeMemory() })
+  const files = await openModelFiles(source)
+  const model = { ...files, read: stoppable(files.read, context.signal) }
   const tokenizer = await loadTokenizer(source)
   const device = await openDevice('cpu')
   await makeFolder(out)
-  let written: Exported | undefined
+  let done: Exported | undefined
   await writeTogether(out, async (beside) => {
-    const sink = stoppable(beside, context.signal)
-    const open = (file: string) => openModelFile(join(beside.name, file))
-    written = await exportModel(to, { model, tokenizer, source, sink, open, device, options })
+    const sink = stoppableSink(beside, context.signal)
+    const folder = folderSource(beside.name)
+    const written = { ...folder, read: stoppable(folder.read, context.signal) }
+    const open = (file: string) => openModelFile(join(beside.name, file), 'cpu', { optimized: false })
+    done = await exportModel(to, { model, tokenizer, source, sink, written, open, device, options })
     context.signal.throwIfAborted()
   })
-  return { value: { out, to, ...written! }, text: textOf(out, written!) }
+  return { value: { out, to, ...done! }, text: textOf(out, done!) }
+}
+
+/** A read that ends with the signal. */
+function stoppable<A extends readonly unknown[], R>(read: (...given: A) => Promise<R>, signal: AbortSignal) {
+  return async (...given: A): Promise<R> => {
+    signal.throwIfAborted()
+    return read(...given)
+  }
 }
 
 /** A sink whose writes end with the signal, between two weights. */
-function stoppable(sink: Sink, signal: AbortSignal): Sink {
+function stoppableSink(sink: Sink, signal: AbortSignal): Sink {
   async function* watched(parts: Parameters<Sink['write']>[1]) {
     for await (const part of parts) {
       signal.throwIfAborted()

@@ -12,7 +12,7 @@ const choices = [['softmax', 'Softmax'], ...attentionChoices] as const
 export function open(app: App): Mounted {
   const sides = [side(app, 'First attention', 'hedgehog'), side(app, 'Second attention', 'elu')] as const
   const numbers = {
-    steps: numberField('Steps at most', 1500, 1, 20_000),
+    steps: numberField('Steps at most', 2000, 1, 20_000),
     length: numberField('Tokens in a sequence', 16, 4, 64),
     vocab: numberField('Different tokens', 20, 5, 200),
     seed: numberField('Seed', 0, 0, 2 ** 31 - 1),

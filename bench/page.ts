@@ -11,11 +11,14 @@ import { watchTasks } from '../test/web/checks.ts'
 import type { Bench, Row } from './row.ts'
 
 const targets = { paintSeconds: 2, taskMilliseconds: 50 }
+/** Milliseconds in which a view draws its first answer. */
+const settling = 2000
 const recall = { map: 'hedgehog', length: 16, vocab: 20, seed: 0 }
 
 export const pageBench: Bench = {
-  summary: 'the page in chromium: training steps, tokens written, first paint, tasks of the main thread',
-  target: `first usable paint within ${targets.paintSeconds} s, no task over ${targets.taskMilliseconds} ms while a job runs`,
+  summary:
+    'the page in chromium: training steps, tokens written, first paint, tasks of the main thread (0: under 50 ms)',
+  target: `first usable paint within ${targets.paintSeconds} s, no task over ${targets.taskMilliseconds} ms while one types and a job runs`,
   async run({ quick, note }) {
     if (skip) throw new Error(skip)
     const [browser, site] = await Promise.all([openBrowser(false), openSite()])
@@ -30,7 +33,7 @@ export const pageBench: Bench = {
         rows.push(await tokensWritten(page, quick ? 8 : 120))
       })
       note('tasks of the main thread while a model is converted')
-      rows.push(await longestTask(browser, site.address, quick ? 2 : 20))
+      rows.push(...(await longestTasks(browser, site.address, quick ? 2 : 20)))
       return rows
     } finally {
       await browser.close()
@@ -81,22 +84,30 @@ async function tokensWritten(page: Page, maxTokens: number): Promise<Row> {
   return { case: 'tokens written, wasm', value: (last.speed.written - 1) / last.speed.seconds, unit: 'tokens/s' }
 }
 
-/** While the bundled model is converted and its curves are drawn, a person types. */
-async function longestTask(browser: Browser, address: string, seconds: number): Promise<Row> {
-  let value = 0
+/** While the bundled model is converted and its curves are drawn, a person opens another view, and types in it. */
+async function longestTasks(browser: Browser, address: string, seconds: number): Promise<Row[]> {
+  const longest = { opening: 0, typing: 0 }
   await visit(browser, `${address}#/convert`, {}, async ({ page }) => {
     await page.getByLabel('Device').selectOption('wasm')
     await page.getByRole('button', { name: 'Convert', exact: true }).click()
     await page.locator('.progress').filter({ hasText: 'score' }).waitFor({ timeout: 120_000 })
+    const opened = await watchTasks(page)
     await page.getByRole('link', { name: 'Attention', exact: true }).first().click()
     const text = page.getByRole('textbox').first()
-    await text.waitFor()
-    const longest = await watchTasks(page)
+    await text.pressSequentially('a ', { delay: 60 })
+    await page.locator('figure').first().waitFor({ timeout: 120_000 })
+    await page.waitForTimeout(settling)
+    longest.opening = await opened()
+    const typed = await watchTasks(page)
     const end = performance.now() + seconds * 1000
     while (performance.now() < end) await text.pressSequentially('the hedgehog sees ', { delay: 60 })
-    value = await longest()
+    longest.typing = await typed()
   })
-  return { case: 'longest task (0: under 50)', value, unit: 'ms', target: targets.taskMilliseconds }
+  const row = (name: string, value: number) => ({ case: name, value, unit: 'ms' })
+  return [
+    row('longest task, a view opens', longest.opening),
+    { ...row('longest task, one types', longest.typing), target: targets.taskMilliseconds },
+  ]
 }
 
 /** A job in a worker of the page's program, without its views. */

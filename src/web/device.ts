@@ -80,7 +80,13 @@ function settingsOf(name: ProviderName, { fallback = true }: DeviceOptions): Inf
     logSeverityLevel: 3,
     // Saves a third of the memory at equal speed.
     enableMemPattern: false,
-    ...(!fallback && name !== 'wasm' && { extra: { session: { disable_cpu_ep_fallback: '1' } } }),
+    extra: {
+      session: {
+        // Threads that wait by spinning take the cores of the page and of other workers.
+        intra_op: { allow_spinning: '0' },
+        ...(!fallback && name !== 'wasm' && { disable_cpu_ep_fallback: '1' }),
+      },
+    },
   }
 }
 

@@ -12,7 +12,7 @@ export type Engine = typeof Ort
 export interface EngineOptions {
   /** The folder, ending in a slash, with the engine's `ort-wasm-….wasm` and `.mjs`. Default: where its package is. */
   readonly assets?: string
-  /** Threads of the WebAssembly provider; more than 1 need cross-origin isolation. Default: the cores, at most 8. */
+  /** Threads of the WebAssembly provider; more than 1 need cross-origin isolation. Default: {@link usableThreads}. */
   readonly threads?: number
 }
 
@@ -35,10 +35,10 @@ export async function loadEngine(name: ProviderName, { assets, threads }: Engine
   return engine
 }
 
-/** Threads that WebAssembly may have here: 1 without cross-origin isolation. */
+/** Threads that WebAssembly may have here: 1 without cross-origin isolation, else a core is left to the page, at most 8. */
 export function usableThreads(): number {
   if (!globalThis.crossOriginIsolated) return 1
-  return Math.max(1, Math.min(mostThreads, globalThis.navigator?.hardwareConcurrency ?? 1))
+  return Math.max(1, Math.min(mostThreads, (globalThis.navigator?.hardwareConcurrency ?? 1) - 1))
 }
 
 function hasJspi(): boolean {

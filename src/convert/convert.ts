@@ -17,6 +17,7 @@ import { distilled, finetuned, idle, type Stage, type StageJob, scored } from '.
 
 /** What is converted, to what, beside what. */
 export interface ConvertJob extends StageJob {
+  /** All of it, or what its blocks lack of it. */
   readonly teacher: Model
   /** What is converted to, by its full name: a feature map or another attention. */
   readonly map: string
@@ -46,6 +47,7 @@ export interface StageCurve {
 
 /** What a conversion ends with. */
 export interface Conversion {
+  /** Where blocks are read as they are needed, without their weights, and with its adapter. */
   readonly model: Model
   readonly entries: readonly Entry[]
   readonly curves: readonly StageCurve[]
@@ -98,7 +100,8 @@ export async function* convert(job: ConvertJob): Job<Conversion> {
     const ids = fidelityIds(job)
     // Without attention there are no weights to compare.
     const weighs = model.config.attention.every(({ kind }) => kind !== 'none')
-    const heads = stream && weighs ? await fidelity(job.device, teacher, model, ids, { stream }) : undefined
+    const options = stream && weighs && { stream, ...(job.blocks && { blocks: job.blocks }) }
+    const heads = options ? await fidelity(job.device, teacher, model, ids, options) : undefined
     entries.push({ name, model, score, seconds, ...(heads && { heads }) })
   }
 
@@ -135,7 +138,8 @@ export function comparedMaps({ map, compare }: Pick<ConvertJob, 'map' | 'compare
 
 /**
  * Finds what would else fail only after minutes of work.
- * @throws RangeError for too little text, a teacher that is linear already, or an attention with too few positions.
+ * @throws RangeError for too little text, a teacher that is linear already, an attention with too few positions, or
+ * weights that would have to learn though they are read as they are needed.
  */
 export function checkJob(job: ConvertJob): void {
   // A window that is no shorter than the text hides nothing.
@@ -145,6 +149,11 @@ export function checkJob(job: ConvertJob): void {
   )
   if (layer >= 0)
     throw new RangeError(`convert: layer ${layer} of the model is not softmax attention; want a Transformer`)
+  if (job.blocks && !job.lora && job.finetune.steps > 0) {
+    throw new RangeError(
+      'convert: weights that are read as they are needed do not learn; want an adapter (lora), or no steps of finetuning',
+    )
+  }
   const longest = Math.max(job.distill.length, job.finetune.length)
   for (const name of [job.map, ...comparedMaps(job)]) {
     const { positions = longest } = attentionOf(planFor(planNamed(name), job.teacher.config.maxLength))

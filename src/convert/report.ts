@@ -1,8 +1,9 @@
 /** A conversion as a report: rows, curves, heads, attention maps and weight curves, all plain data. */
 
-import { ints } from '../base/array.ts'
+import { type FloatArray, ints } from '../base/array.ts'
 import { random } from '../base/random.ts'
 import { layerWeights } from '../evaluate/fidelity.ts'
+import { paramSpecs } from '../models/families.ts'
 import type { Model } from '../models/model.ts'
 import { countParams } from '../nn/params.ts'
 import type { AttentionMap, HeadScore, Report, Row, WeightCurve } from '../report/types.ts'
@@ -24,7 +25,7 @@ export async function reportOf(
   facts: RunFacts,
   decode: (id: number) => string,
 ): Promise<Report> {
-  const { config } = conversion.model
+  const { adapter: _, ...config } = conversion.model.config
   const chosen = chooseHeads(conversion.entries)
   return {
     ...facts,
@@ -34,7 +35,7 @@ export async function reportOf(
       layers: config.layers,
       heads: config.heads,
       width: config.width,
-      parameters: countParams(conversion.model.params),
+      parameters: countParams(paramSpecs(config)),
     },
     data: {
       trainTokens: job.trainTokens.length,
@@ -94,8 +95,8 @@ async function attentionMaps(
   decode: (id: number) => string,
 ): Promise<AttentionMap[]> {
   const tokens = job.testTokens.subarray(0, Math.min(shownTokens, job.finetune.length))
-  const distilled = await weightsByHead(job, modelOf(conversion, `${rowName(job.map)}-distilled`), tokens)
-  const untrained = await weightsByHead(job, modelOf(conversion, 'untrained'), tokens)
+  const distilled = await weightsByHead(job, modelOf(conversion, `${rowName(job.map)}-distilled`), tokens, chosen)
+  const untrained = await weightsByHead(job, modelOf(conversion, 'untrained'), tokens, chosen)
   return chosen.map(({ layer, head }) => {
     const at = (rows: Float32Array) => matrix(rows, tokens.length)
     const own = distilled(layer, head)
@@ -124,7 +125,7 @@ async function weightCurves(
     ...comparedMaps(job).map((map): [string, Model] => [`${map}-untrained`, swapped(map)]),
   ]
   const found: { name: string; at: Awaited<ReturnType<typeof weightsByHead>> }[] = []
-  for (const [name, model] of students) found.push({ name, at: await weightsByHead(job, model, tokens) })
+  for (const [name, model] of students) found.push({ name, at: await weightsByHead(job, model, tokens, chosen) })
   return chosen.map(({ layer, head }) => {
     const last = (rows: Float32Array) => rows.subarray((length - 1) * length, length * length)
     const points = (scores: Float32Array, weights: Float32Array) =>
@@ -141,21 +142,23 @@ async function weightCurves(
   })
 }
 
-/** All heads' weights and scores of one sequence, the student on the teacher's hidden states. */
-async function weightsByHead(job: ConvertJob, student: Model, tokens: Int32Array) {
+/** Weights and scores of one head on one sequence, [query][key]. */
+type HeadWeights = Readonly<Record<'teacher' | 'student' | 'scores', Float32Array>>
+
+/** Those of some heads, the student on the teacher's hidden states; those of all may take more memory than the model. */
+async function weightsByHead(job: ConvertJob, student: Model, tokens: Int32Array, chosen: readonly HeadId[]) {
   const size = tokens.length * tokens.length
-  const ids = ints([1, tokens.length], tokens)
-  const layers: { teacher: Float32Array; student: Float32Array; scores: Float32Array }[] = []
-  for await (const { teacher, student: own, scores } of layerWeights(job.device, job.teacher, student, ids, {
-    stream: 'teacher',
-  })) {
-    layers.push({ teacher: teacher.data, student: own.data, scores: scores.data })
+  const found = new Map<string, HeadWeights>()
+  const options = { stream: 'teacher', ...(job.blocks && { blocks: job.blocks }) } as const
+  const shown = layerWeights(job.device, job.teacher, student, ints([1, tokens.length], tokens), options)
+  for await (const { layer, teacher, student: own, scores } of shown) {
+    for (const { head } of chosen.filter((one) => one.layer === layer)) {
+      const cut = ({ data }: FloatArray) => data.slice(head * size, (head + 1) * size)
+      found.set(`${layer} ${head}`, { teacher: cut(teacher), student: cut(own), scores: cut(scores) })
+    }
+    if (chosen.every((one) => one.layer <= layer)) break
   }
-  return (layer: number, head: number) => {
-    const cut = (rows: Float32Array) => rows.subarray(head * size, (head + 1) * size)
-    const { teacher, student: own, scores } = layers[layer]!
-    return { teacher: cut(teacher), student: cut(own), scores: cut(scores) }
-  }
+  return (layer: number, head: number) => found.get(`${layer} ${head}`)!
 }
 
 function modelOf(conversion: Conversion, name: string): Model {

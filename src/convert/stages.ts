@@ -5,6 +5,7 @@ import { isMapPath } from '../attention/mapParams.ts'
 import type { Params } from '../base/array.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
+import type { BlockSource } from '../execute/blocks.ts'
 import { createForward } from '../execute/forward.ts'
 import type { Batch } from '../execute/objective.ts'
 import { type Score, scoreJob } from '../execute/perplexity.ts'
@@ -28,6 +29,8 @@ export interface StageJob extends StageHost {
   readonly finetune: Recipe
   /** Finetuning learns an adapter, which is merged at its end, and maps. Default: all weights learn. */
   readonly lora?: LoraOptions
+  /** Has the parameters of blocks that models do not have; adapters then stay beside them. */
+  readonly blocks?: BlockSource
   readonly seed: number
 }
 
@@ -71,15 +74,16 @@ export interface MapLearning
 
 /** Only the maps learn, to imitate softmax attention; idle for a model without maps. */
 export async function* mapsLearned(
-  host: StageHost & Pick<StageJob, 'device'>,
+  host: StageHost & Pick<StageJob, 'device' | 'blocks'>,
   name: string,
   model: Model,
   { loss, updates = 1, ...learning }: MapLearning,
 ): Job<Stage> {
   if (!Object.keys(model.params).some(isMapPath) || learning.steps === 0) return idle(model)
-  const objective = createDistillation(host.device, model.config, { loss, updates })
+  const { device, blocks } = host
+  const objective = createDistillation(device, model.config, { loss, updates, ...(blocks && { blocks }) })
   const frozen = Object.entries(model.params).filter(([path]) => !isMapPath(path))
-  const release = host.device.keep?.(frozen.map(([, array]) => array))
+  const release = device.keep?.(frozen.map(([, array]) => array))
   try {
     const { params, seconds, curve } = yield* runMaps(host, name, objective, model.params, learning)
     return { model: { ...model, params }, seconds, curve }
@@ -140,26 +144,26 @@ export async function* finetuned(job: StageJob, name: string, model: Model): Job
   if (job.finetune.steps === 0) return idle(model)
   const { length, batch } = job.finetune
   const validationTokens = job.validationTokens.subarray(0, validationBatches * batch * length + 1)
-  const { device, trainTokens, lora } = job
+  const { device, trainTokens, lora, blocks } = job
   const learner = lora ? addLora(model, lora, random(job.seed).split('lora')) : model
   const { params, seconds, curve } = yield* runStage(job, name, 'finetune', (run) =>
     trainOnText(
-      { device, model: learner, trainTokens, validationTokens, recipe: job.finetune },
+      { device, model: learner, trainTokens, validationTokens, recipe: job.finetune, ...(blocks && { blocks }) },
       { ...run, ...(lora && { trains: adapterTrains(learner.config) }) },
     ),
   )
   const done = { ...learner, params }
-  return { model: lora ? await mergeLora(device, done) : done, seconds, curve }
+  return { model: lora && !blocks ? await mergeLora(device, done) : done, seconds, curve }
 }
 
 /** The perplexity of a model on the test text. */
 export async function* scored(job: StageJob, name: string, model: Model): Job<Score> {
-  const forward = createForward(job.device, model.config)
-  const release = job.device.keep?.(Object.values(model.params))
-  const { clock, signal } = job
-  const blocks = [...heldOut(job.testTokens, job.finetune)]
+  const { device, blocks, clock, signal } = job
+  const forward = createForward(device, model.config, blocks && { blocks })
+  const release = device.keep?.(Object.values(model.params))
+  const batches = [...heldOut(job.testTokens, job.finetune)]
   try {
-    return yield* scoreJob(forward, model.params, blocks, { phase: `score ${name}`, clock, ...(signal && { signal }) })
+    return yield* scoreJob(forward, model.params, batches, { phase: `score ${name}`, clock, ...(signal && { signal }) })
   } finally {
     release?.()
     await forward.dispose()

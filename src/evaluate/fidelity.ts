@@ -27,7 +27,7 @@ export interface LayerWeights {
 }
 
 /** Options of {@link fidelity}. */
-export type FidelityOptions = Required<Pick<InspectionOptions, 'stream'>>
+export type FidelityOptions = Required<Pick<InspectionOptions, 'stream'>> & Pick<InspectionOptions, 'blocks'>
 
 /** Attention weights of a teacher and a student beside each other, layer by layer. ids (b l). */
 export async function* layerWeights(

@@ -2,7 +2,7 @@
 
 import { attendBy } from '../attention/plan.ts'
 import type { FloatArray, NDArray } from '../base/array.ts'
-import { blockInputs, blockKey, functionCache, traceBlock } from '../execute/blocks.ts'
+import { type BlockSource, blockKey, functionCache, readBlock, traceBlock } from '../execute/blocks.ts'
 import { createForward } from '../execute/forward.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Model } from '../models/model.ts'
@@ -22,7 +22,8 @@ export interface HeadStream {
   dispose(): Promise<void>
 }
 
-export function openHeads(device: Device, { config, params }: Model): HeadStream {
+/** @param blocks has the parameters of blocks that are not among the model's */
+export function openHeads(device: Device, { config, params }: Model, blocks?: BlockSource): HeadStream {
   const forward = createForward(device, config)
   const functions = functionCache(device)
   const blockOf = (layer: number) =>
@@ -41,7 +42,8 @@ export function openHeads(device: Device, { config, params }: Model): HeadStream
       const shared = forward.shared({ ids })
       let x = await forward.embed(params, { ids })
       for (let layer = 0; layer < config.layers; layer++) {
-        const { y, q, k } = await blockOf(layer)({ x, ...shared, ...blockInputs(config, params, layer) })
+        const own = await readBlock(config, params, layer, { source: blocks, next: (layer + 1) % config.layers })
+        const { y, q, k } = await blockOf(layer)({ x, ...shared, ...own })
         yield { layer, q: q as FloatArray, k: k as FloatArray }
         x = y as FloatArray
       }

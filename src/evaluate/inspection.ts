@@ -4,7 +4,7 @@ import { isMapPath } from '../attention/mapParams.ts'
 import { attentionOf } from '../attention/plan.ts'
 import { softmaxScores } from '../attention/softmax.ts'
 import type { FloatArray, NDArray } from '../base/array.ts'
-import { functionCache } from '../execute/blocks.ts'
+import { type BlockSource, functionCache } from '../execute/blocks.ts'
 import { add, concat, constantLike, matmul, reshape, slice, sum } from '../graph/ops.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Tensors } from '../graph/trace.ts'
@@ -45,6 +45,8 @@ export interface InspectionOptions {
   readonly properties?: readonly PropertyName[]
   /** The most queries whose weights are in memory at once; default: as many as take 32 MiB for all heads. */
   readonly queryBlock?: number
+  /** Has the parameters of blocks that the models do not have themselves, the same for all. */
+  readonly blocks?: BlockSource
 }
 
 /** Compares students with a teacher; sessions are opened once for each shape and reused until it is disposed. */
@@ -77,10 +79,11 @@ export function createInspection(
 ): Inspection {
   const subjects: Subject[] = [{ name: teacherName, model: teacher }]
   for (const [name, model] of Object.entries(students)) subjects.push(checked(teacher, { name, model }))
-  const { stream = 'teacher', queryBlock } = options
+  const { stream = 'teacher', queryBlock, blocks } = options
   const wanted = propertyNames.filter((name) => options.properties?.includes(name) ?? true)
   const functions = functionCache(device)
-  const streams = (stream === 'teacher' ? subjects.slice(0, 1) : subjects).map(({ model }) => openHeads(device, model))
+  const streamed = stream === 'teacher' ? subjects.slice(0, 1) : subjects
+  const streams = streamed.map(({ model }) => openHeads(device, model, blocks))
   const run = (kind: string, layer: number, build: () => (inputs: Tensors) => Tensors) =>
     functions.get(`${kind} ${JSON.stringify(subjects.map(({ model }) => model.config.attention[layer]))}`, build)
 

@@ -38,13 +38,10 @@ export interface Recipe {
 }
 
 /** What a training job works on. */
-export interface TextTask {
-  readonly device: Device
-  readonly model: Model
+export interface TextTask extends Pick<BatchTask, 'device' | 'model' | 'recipe' | 'blocks'> {
   readonly trainTokens: Int32Array
   /** Held-out tokens; without them nothing is validated. */
   readonly validationTokens?: Int32Array
-  readonly recipe: Recipe
 }
 
 /** Held-out tokens that a curve is validated on: enough for the second decimal, few enough to be quick. */

@@ -32,6 +32,7 @@ export const commands: readonly Command[] = [
       'convert models/tiny --data corpus.txt --out converted',
       'convert models/tiny --data corpus.txt --compare elu,t2r --distill-steps 300 --finetune-steps 300',
       'convert models/tiny --data corpus.txt --out converted --resume',
+      'convert llama-2-7b --data corpus.txt --lora rank=8 --memory 8GB --batch 1 --out converted',
     ],
     arguments: { model },
     options: convertOptions,

@@ -65,6 +65,7 @@ export const convertOptions = {
   finetuneSteps: option('N', integer(0), 'steps in which all weights learn (60)'),
   finetuneLr: option('X', rate, 'learning rate of finetuning (1e-4)'),
   lora,
+  memory,
   ...job,
   device,
 }

@@ -1,6 +1,6 @@
 /** Models that are run within a given memory: what is outside of blocks is loaded, blocks are read as they are needed. */
 
-import { type PlannedRun, planMemory, planText } from '../execute/memoryPlan.ts'
+import { mostDemanding, type PlannedRun, planMemory, planText } from '../execute/memoryPlan.ts'
 import type { Source } from '../io/files.ts'
 import { bytesOf, type ModelFiles, openModelFiles, pathsOf, readOuter } from '../models/files.ts'
 import type { Model } from '../models/model.ts'
@@ -14,11 +14,14 @@ export interface StreamedModel {
   /** The parameters outside of blocks. */
   readonly model: Model
   /**
-   * Plans a run, tells the plan, and begins to read.
+   * Plans runs that follow each other by the one that needs the most, tells the plan, and begins to read.
    * @throws RangeError saying the smallest memory that works
    */
-  plan(run: Pick<PlannedRun, 'batch' | 'length' | 'learned' | 'backward' | 'blocks'>): StreamedBlocks
+  plan(...runs: readonly StreamedRun[]): StreamedBlocks
 }
+
+/** What is planned of a run, besides the model and its memory. */
+export type StreamedRun = Omit<PlannedRun, 'config' | 'outerBytes' | 'blockBytes' | 'memory'>
 
 /**
  * Opens a model for a memory: by default all that is free, which is then not told.
@@ -35,10 +38,11 @@ export async function openStreamed(
   return {
     files,
     model: { config, params: await readOuter(files) },
-    plan(run) {
+    plan(...runs) {
       const outerBytes = bytesOf(files, pathsOf(files))
       const blockBytes = Math.max(...config.attention.map((_, layer) => bytesOf(files, pathsOf(files, layer))))
-      const plan = planMemory({ ...run, config, outerBytes, blockBytes, memory: memory ?? freeMemory() })
+      const given = { config, outerBytes, blockBytes, memory: memory ?? freeMemory() }
+      const plan = planMemory(mostDemanding(runs.map((run) => ({ ...run, ...given }))))
       if (memory !== undefined) context.say(planText(plan))
       return streamedBlocks(path, config, { resident: plan.resident })
     },

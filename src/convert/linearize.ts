@@ -5,8 +5,8 @@ import { planFor, planNamed } from '../attention/plan.ts'
 import type { Params } from '../base/array.ts'
 import type { Random } from '../base/random.ts'
 import { paramSpecs } from '../models/families.ts'
-import type { Model } from '../models/model.ts'
-import { initialise } from '../nn/params.ts'
+import type { Model, ModelConfig } from '../models/model.ts'
+import { initialise, type ParamSpecs } from '../nn/params.ts'
 
 /**
  * A model whose every layer attends by what `name` means; its weights are the same arrays, its maps are new.
@@ -14,10 +14,19 @@ import { initialise } from '../nn/params.ts'
  * @throws RangeError naming what is known.
  */
 export function linearize(model: Model, name: string, rng: Random): Model {
-  const plan = planFor(planNamed(name), model.config.maxLength)
-  const config = { ...model.config, attention: model.config.attention.map(() => plan) }
-  const specs = Object.entries(paramSpecs(config)).filter(([path]) => isMapPath(path))
+  const config = linearized(model.config, name)
   const weights = Object.entries(model.params).filter(([path]) => !isMapPath(path))
-  const maps: Params = initialise(Object.fromEntries(specs), rng)
+  const maps: Params = initialise(mapSpecs(config), rng)
   return { config, params: { ...Object.fromEntries(weights), ...maps } }
+}
+
+/** A config whose every layer attends by what `name` means. @throws as {@link linearize} does. */
+export function linearized(config: ModelConfig, name: string): ModelConfig {
+  const plan = planFor(planNamed(name), config.maxLength)
+  return { ...config, attention: config.attention.map(() => plan) }
+}
+
+/** The feature maps that a config asks for. */
+export function mapSpecs(config: ModelConfig): ParamSpecs {
+  return Object.fromEntries(Object.entries(paramSpecs(config)).filter(([path]) => isMapPath(path)))
 }

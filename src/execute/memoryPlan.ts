@@ -16,6 +16,8 @@ export interface PlannedRun {
   readonly length: number
   /** Numbers that learn: each has a gradient and two moments. */
   readonly learned: number
+  /** Numbers that stay of what learned before. Default 0. */
+  readonly held?: number
   /** Whether the loss of the last tokens is computed, and gradients go back through all blocks. */
   readonly backward: boolean
   /** Bytes that may be used in all. */
@@ -52,15 +54,9 @@ const headRows = 1024
  * @throws RangeError with the smallest memory that works, when this is less.
  */
 export function planMemory(run: PlannedRun): MemoryPlan {
-  const { config, outerBytes: outer, blockBytes, blocks = config.layers, memory } = run
-  const fixed = {
-    program: programBytes,
-    outer,
-    learned: 16 * run.learned,
-    boundaries: run.backward ? 4 * (config.layers + 1) * run.batch * run.length * config.width : 0,
-    working: slack * workingBytes(run),
-  }
-  const needed = Object.values(fixed).reduce((sum, bytes) => sum + bytes, 0)
+  const { config, blockBytes, blocks = config.layers, memory } = run
+  const fixed = fixedBytes(run)
+  const needed = total(fixed)
   const passing = Math.min(2, blocks) * blockBytes
   const least = needed + passing
   if (memory < least) {
@@ -75,6 +71,26 @@ export function planMemory(run: PlannedRun): MemoryPlan {
   const held = (resident === blocks ? blocks : resident + 2) * blockBytes
   return { ...fixed, blocks: held, resident, total: needed + held, memory }
 }
+
+/** The run that needs the most beside blocks: a plan of it holds for the others too. */
+export function mostDemanding(runs: readonly PlannedRun[]): PlannedRun {
+  return runs.reduce((most, run) => (total(fixedBytes(run)) > total(fixedBytes(most)) ? run : most))
+}
+
+/** What must be there whatever blocks are. */
+function fixedBytes(run: PlannedRun) {
+  const { config, outerBytes: outer, held = 0, batch, length } = run
+  return {
+    program: programBytes,
+    outer,
+    learned: 16 * run.learned + 4 * held,
+    boundaries: run.backward ? 4 * (config.layers + 1) * batch * length * config.width : 0,
+    working: slack * workingBytes(run),
+  }
+}
+
+const total = (parts: Readonly<Record<string, number>>): number =>
+  Object.values(parts).reduce((sum, bytes) => sum + bytes, 0)
 
 /** What a block's forward pass, and where it is wanted its backward pass, holds besides weights. */
 function workingBytes({ config, batch, length, backward }: PlannedRun): number {

@@ -28,13 +28,19 @@ export interface Writing extends Loaded {
 /** Reads a language model from its folder. @throws Error naming what is missing or does not fit, into memory too. */
 export async function loadLanguage(source: Source, options: Pick<LoadOptions, 'memory'> = {}): Promise<Loaded> {
   const model = await loadModel(source, options)
-  const { task } = model.config
-  if (task !== 'language') {
-    throw new Error(`${source.name}: config.json: the model is for ${task}; want one that predicts the next token`)
+  return { model, tokenizer: await tokenizerOf(source, model.config) }
+}
+
+/** The tokenizer of a language model. @throws Error for a model of another task, or one with too few embeddings. */
+export async function tokenizerOf(source: Source, config: ModelConfig): Promise<Tokenizer> {
+  if (config.task !== 'language') {
+    throw new Error(
+      `${source.name}: config.json: the model is for ${config.task}; want one that predicts the next token`,
+    )
   }
   const tokenizer = await loadTokenizer(source)
-  checkVocabulary(source.name, tokenizer, model.config)
-  return { model, tokenizer }
+  checkVocabulary(source.name, tokenizer, config)
+  return tokenizer
 }
 
 /** The same with what it takes to write text. @throws Error as {@link loadLanguage}. */

@@ -8,19 +8,24 @@ import { conversionRecipes } from '../../convert/recipes.ts'
 import { reportOf } from '../../convert/report.ts'
 import { identityOf } from '../../generate/fingerprint.ts'
 import { encodeDocuments } from '../../io/batches.ts'
+import { checkpointDigest } from '../../io/checkpoint.ts'
 import type { Sink } from '../../io/files.ts'
-import type { Tokenizer } from '../../io/tokenizer.ts'
+import { saveFrom } from '../../models/files.ts'
 import { saveModel, writeJson } from '../../models/folder.ts'
 import type { Model } from '../../models/model.ts'
+import { tokenizerOf } from '../../models/writing.ts'
 import { openDevice } from '../../node/device.ts'
+import { openSource } from '../../node/source.ts'
 import { reportHtml } from '../../report/html.ts'
 import { reportText } from '../../report/terminal.ts'
 import type { Report } from '../../report/types.ts'
 import type { Context, Outcome, Run } from '../command.ts'
-import { clock, filesDigest, openModel, readSplits, versions } from '../inputs.ts'
-import { openJob } from '../job.ts'
+import { clock, filesDigest, type Loaded, openModel, readSplits, versions } from '../inputs.ts'
+import { type JobFolder, openJob } from '../job.ts'
 import type { Values } from '../options.ts'
 import type { convertOptions } from '../optionTables.ts'
+import { convertedFiles, runsOf } from '../streamedConversion.ts'
+import { openStreamed, type StreamedModel } from '../streaming.ts'
 
 type Options = Values<typeof convertOptions>
 
@@ -28,21 +33,55 @@ const resultFile = 'report.json'
 /** Test tokens that perplexities are measured on at most: enough to tell maps apart, in seconds. */
 const testTokens = 65_536
 
+/** The teacher, or where it is read as it is needed what is outside of its blocks. */
+interface Opened extends Loaded {
+  readonly streamed?: StreamedModel
+  /** What its weights are known by in the settings of a job. */
+  readonly weights: string
+}
+
+/** A conversion, and what of the command it takes to tell and write it. */
+interface Task {
+  readonly path: string
+  readonly out: string
+  readonly began: number
+  readonly options: Options
+  readonly opened: Opened
+  readonly job: ConvertJob
+}
+
 export const run: Run<typeof convertOptions, 'model'> = async (context, { model: path }, options) => {
   const began = clock()
   const out = options.out ?? `${basename(resolve(path))}-linear`
   if (resolve(out) === resolve(path)) {
     throw new UsageError(`--out: ${out} is the model that is converted; choose another folder`)
   }
+  if (options.memory !== undefined && !options.lora && options.finetuneSteps !== 0) {
+    throw new UsageError(
+      '--memory: weights that are read as they are needed do not learn; pass --lora, or --finetune-steps 0',
+    )
+  }
   const folder = await openJob(context, { ...options, out }, resultFile)
-  const { model: teacher, tokenizer } = await openModel(path, context)
-  const described = await jobOf(context, options, teacher, tokenizer)
+  const opened = await openTeacher(context, path, options.memory)
+  const described = await jobOf(context, options, opened)
   checkJob(described)
-  const settings = await settingsOf(described, options, tokenizer)
+  const blocks = opened.streamed?.plan(...runsOf(described))
+  const job = { ...described, ...(blocks && { blocks }) }
+  try {
+    return await converted(context, folder, { path, out, began, options, opened, job })
+  } finally {
+    await blocks?.dispose()
+  }
+}
+
+async function converted(context: Context, folder: JobFolder, task: Task): Promise<Outcome> {
+  const { path, out, began, options, opened } = task
+  const { tokenizer } = opened
+  const settings = await settingsOf(task)
   const begun = await folder.begin(settings)
   if (begun.finished) return outcomeOf(begun.finished as unknown as Report, out, context)
   const { checkpointEvery } = options
-  const job = { ...described, store: begun.stages, ...(checkpointEvery !== undefined && { checkpointEvery }) }
+  const job = { ...task.job, store: begun.stages, ...(checkpointEvery !== undefined && { checkpointEvery }) }
   const conversion = await begun.run(convert(job))
   const facts = {
     name: basename(resolve(path)),
@@ -53,10 +92,33 @@ export const run: Run<typeof convertOptions, 'model'> = async (context, { model:
   }
   const report = await reportOf(job, conversion, facts, (id) => tokenizer.decode([id]))
   await begun.finish(async (result) => {
-    await saveModel(result, conversion.model, { tokenizer: tokenizer.json })
+    await save(result, task, conversion.model)
     await writeReport(result, report, settings)
   })
   return outcomeOf(report, out, context)
+}
+
+async function openTeacher(context: Context, path: string, memory: number | undefined): Promise<Opened> {
+  if (memory === undefined) {
+    const loaded = await openModel(path, context)
+    return { ...loaded, weights: (await identityOf(loaded.model, loaded.tokenizer)).weights }
+  }
+  const source = await context.run(openSource(path))
+  const streamed = await openStreamed(context, path, source, memory)
+  const tokenizer = await tokenizerOf(source, streamed.model.config)
+  return { model: streamed.model, tokenizer, streamed, weights: await checkpointDigest(source) }
+}
+
+/** Writes a model; one whose weights are read as they are needed, one weight in memory at a time. */
+async function save(sink: Sink, { job, opened }: Task, model: Model): Promise<void> {
+  const tokenizer = opened.tokenizer.json
+  if (!opened.streamed) return saveModel(sink, model, { tokenizer })
+  const files = await convertedFiles(job.device, opened.streamed.files, model)
+  try {
+    await saveFrom(sink, files, { config: files.config, params: {} }, { tokenizer })
+  } finally {
+    await files.dispose()
+  }
 }
 
 function outcomeOf(report: Report, out: string, { columns }: Context): Outcome {
@@ -66,7 +128,7 @@ function outcomeOf(report: Report, out: string, { columns }: Context): Outcome {
   }
 }
 
-async function jobOf(context: Context, options: Options, teacher: Model, tokenizer: Tokenizer): Promise<ConvertJob> {
+async function jobOf(context: Context, options: Options, { model: teacher, tokenizer }: Loaded): Promise<ConvertJob> {
   const { length = Math.min(256, teacher.config.maxLength), batch = 8 } = options
   if (length > teacher.config.maxLength) {
     throw new UsageError(`--length: got ${length}, want at most the model's ${teacher.config.maxLength}`)
@@ -98,13 +160,17 @@ function namedMap(option: string, name: string) {
 }
 
 /** What makes two conversions the same job. */
-async function settingsOf(job: ConvertJob, options: Options, tokenizer: Tokenizer): Promise<object> {
+async function settingsOf({ job, options, opened }: Task): Promise<object> {
   const { teacher, map, compare, distill, finetune, lora, seed } = job
   const { json: _, ...config } = teacher.config
-  const { weights, tokenizer: tokens } = await identityOf(teacher, tokenizer)
+  const { weights, tokenizer, streamed } = opened
+  const { tokenizer: tokens } = await identityOf(teacher, tokenizer)
   const { data, validation, test } = options
   const files = await filesDigest([...data, ...(validation ? [validation] : []), ...(test ? [test] : [])])
-  return { config, weights, tokenizer: tokens, map, compare, distill, finetune, lora, data: files, seed }
+  return {
+    ...(streamed && { streamed: true }),
+    ...{ config, weights, tokenizer: tokens, map, compare, distill, finetune, lora, data: files, seed },
+  }
 }
 
 async function writeReport(sink: Sink, report: Report, settings: object): Promise<void> {

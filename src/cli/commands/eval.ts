@@ -8,9 +8,9 @@ import { scoreJob } from '../../execute/perplexity.ts'
 import { encodeDocuments, heldOut } from '../../io/batches.ts'
 import { checkpointDigest } from '../../io/checkpoint.ts'
 import type { Source } from '../../io/files.ts'
-import { loadTokenizer } from '../../io/tokenizer.ts'
 import { type Measured, type MetricName, metrics } from '../../metrics/metrics.ts'
 import { loadConfig, writeJson } from '../../models/folder.ts'
+import { tokenizerOf } from '../../models/writing.ts'
 import { openDevice } from '../../node/device.ts'
 import { openSource } from '../../node/source.ts'
 import type { Context, Outcome, Run } from '../command.ts'
@@ -47,7 +47,7 @@ async function perplexity(
   const { batch = 8, maxTokens, memory } = options
   const streamed = memory && (await openStreamed(context, path, source, memory))
   const { model, tokenizer } = streamed
-    ? { model: streamed.model, tokenizer: await loadTokenizer(source) }
+    ? { model: streamed.model, tokenizer: await tokenizerOf(source, streamed.model.config) }
     : await openModel(path, context)
   const length = lengthFor(model.config, options, 256)
   const tokens = encodeDocuments(tokenizer, await readTexts(options.data)).subarray(0, maxTokens)

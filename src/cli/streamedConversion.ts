@@ -1,0 +1,50 @@
+/** A conversion of a model whose blocks are read as they are needed: the runs that are planned for, and its files. */
+
+import { isMapPath } from '../attention/mapParams.ts'
+import { isDistilled, planNamed } from '../attention/plan.ts'
+import { random } from '../base/random.ts'
+import { type ConvertJob, comparedMaps } from '../convert/convert.ts'
+import { linearized, mapSpecs } from '../convert/linearize.ts'
+import { isAdapterPath } from '../models/adapter.ts'
+import { type ModelFiles, withParams } from '../models/files.ts'
+import type { Model } from '../models/model.ts'
+import { countParams } from '../nn/params.ts'
+import type { Device } from '../runtime/device.ts'
+import { addLora } from '../train/lora.ts'
+import { type MergedFiles, mergedFiles } from '../train/mergeLora.ts'
+import type { StreamedRun } from './streaming.ts'
+
+/** What a conversion runs that takes memory: distillation, finetuning with its scores, and the comparison of heads. */
+export function runsOf(job: ConvertJob): StreamedRun[] {
+  const { distill, finetune } = job
+  const names = [job.map, ...comparedMaps(job)]
+  const maps = names.map((name) => countParams(mapSpecs(linearized(job.teacher.config, name))))
+  const distilled = maps.filter((_, i) => isDistilled(planNamed(names[i]!)))
+  const adapter = countAdapter(job)
+  const learned = { distill: Math.max(0, ...distilled), finetune: adapter + Math.max(...maps) }
+  // The finetuned teacher's adapter; of each map the untrained one, the distilled, and the finetuned with its adapter.
+  const kept = adapter * (1 + maps.length) + 3 * maps.reduce((sum, count) => sum + count, 0)
+  // A stage that is gone on with has its stored state beside its own.
+  const held = kept + 3 * Math.max(learned.distill, learned.finetune)
+  const { length } = finetune
+  return [
+    { batch: distill.batch, length: distill.length, learned: learned.distill, held, backward: false },
+    { batch: finetune.batch, length, learned: finetune.steps > 0 ? learned.finetune : 0, held, backward: true },
+    { batch: 2, length, learned: 0, held, backward: false },
+  ]
+}
+
+function countAdapter({ teacher: { config }, lora, finetune }: ConvertJob): number {
+  return lora && finetune.steps > 0 ? countParams(addLora({ config, params: {} }, lora, random(0)).params) : 0
+}
+
+/**
+ * A converted model by its files, its adapter merged into each weight when it is read.
+ * @throws Error when the merged model computes something else.
+ */
+export function convertedFiles(device: Device, files: ModelFiles, { config, params }: Model): Promise<MergedFiles> {
+  const isBeside = (path: string) => isMapPath(path) || isAdapterPath(path)
+  const learned = Object.fromEntries(Object.entries(params).filter(([path]) => isBeside(path)))
+  const converted = withParams(files, { config, params: learned })
+  return config.adapter ? mergedFiles(device, converted) : Promise.resolve({ ...converted, dispose: async () => {} })
+}

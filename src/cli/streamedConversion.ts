@@ -3,7 +3,7 @@
 import { isMapPath } from '../attention/mapParams.ts'
 import { isDistilled, planNamed } from '../attention/plan.ts'
 import { random } from '../base/random.ts'
-import { type ConvertJob, comparedMaps } from '../convert/convert.ts'
+import { type ConvertJob, comparedMaps, comparedSequences } from '../convert/convert.ts'
 import { linearized, mapSpecs } from '../convert/linearize.ts'
 import { isAdapterPath } from '../models/adapter.ts'
 import { type ModelFiles, withParams } from '../models/files.ts'
@@ -14,7 +14,7 @@ import { addLora } from '../train/lora.ts'
 import { type MergedFiles, mergedFiles } from '../train/mergeLora.ts'
 import type { StreamedRun } from './streaming.ts'
 
-/** What a conversion runs that takes memory: distillation, finetuning with its scores, and the comparison of heads. */
+/** What a conversion runs: distillation, finetuning with its scores, or those alone, and the comparison of heads. */
 export function runsOf(job: ConvertJob): StreamedRun[] {
   const { distill, finetune } = job
   const names = [job.map, ...comparedMaps(job)]
@@ -26,11 +26,13 @@ export function runsOf(job: ConvertJob): StreamedRun[] {
   const kept = adapter * (1 + maps.length) + 3 * maps.reduce((sum, count) => sum + count, 0)
   // A stage that is gone on with has its stored state beside its own.
   const held = kept + 3 * Math.max(learned.distill, learned.finetune)
-  const { length } = finetune
+  const { batch, length } = finetune
   return [
-    { batch: distill.batch, length: distill.length, learned: learned.distill, held, backward: false },
-    { batch: finetune.batch, length, learned: finetune.steps > 0 ? learned.finetune : 0, held, backward: true },
-    { batch: 2, length, learned: 0, held, backward: false },
+    { batch: distill.batch, length: distill.length, learned: learned.distill, held, pass: 'distill' },
+    finetune.steps > 0
+      ? { batch, length, learned: learned.finetune, held, pass: 'finetune' }
+      : { batch, length, learned: 0, held, pass: 'score' },
+    { batch: comparedSequences, length, learned: 0, held, pass: 'distill' },
   ]
 }
 

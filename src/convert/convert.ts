@@ -174,8 +174,11 @@ export function checkJob(job: ConvertJob): void {
   }
 }
 
+/** Sequences whose heads are compared at once. */
+export const comparedSequences = 2
+
 /** The batches that fidelity is measured on: the start of the test text. */
 function fidelityIds(job: Pick<ConvertJob, 'testTokens' | 'finetune' | 'fidelityBatches'>): NDArray[] {
-  const blocks: Batch[] = [...heldOut(job.testTokens, { length: job.finetune.length, batch: 2 })]
+  const blocks: Batch[] = [...heldOut(job.testTokens, { length: job.finetune.length, batch: comparedSequences })]
   return blocks.slice(0, job.fidelityBatches).map(({ ids }) => ids)
 }

@@ -2,6 +2,20 @@
 
 import { formatBytes } from '../base/format.ts'
 import type { ModelConfig } from '../models/model.ts'
+import { headRows } from './rows.ts'
+
+/** How often a pass holds a block's states, the weights of its attention, and the logits of some rows. */
+const passes = {
+  /** Teacher and student side by side, with the logarithms and gradients of their weights; no logits. */
+  distill: { states: 1, weights: 10, logits: 0 },
+  /** The losses of tokens. */
+  score: { states: 1, weights: 2, logits: 2 },
+  /** Their gradients, back through all blocks. */
+  finetune: { states: 2.5, weights: 2, logits: 3 },
+} as const
+
+/** A pass by its name. */
+export type PassName = keyof typeof passes
 
 /** What is to be run. */
 export interface PlannedRun {
@@ -18,8 +32,7 @@ export interface PlannedRun {
   readonly learned: number
   /** Numbers that stay of what learned before. Default 0. */
   readonly held?: number
-  /** Whether the loss of the last tokens is computed, and gradients go back through all blocks. */
-  readonly backward: boolean
+  readonly pass: PassName
   /** Bytes that may be used in all. */
   readonly memory: number
 }
@@ -43,11 +56,9 @@ export interface MemoryPlan {
 }
 
 /** Node, the engine and the code of sessions. */
-const programBytes = 300e6
+const programBytes = 350e6
 /** The engine takes its memory in growing pieces, of which the last may be half empty. */
 const slack = 1.5
-/** Rows of logits at once. */
-const headRows = 1024
 
 /**
  * Plans a run: what is left beside all that must be there holds as many blocks as fit, so that fewer are read again.
@@ -79,12 +90,12 @@ export function mostDemanding(runs: readonly PlannedRun[]): PlannedRun {
 
 /** What must be there whatever blocks are. */
 function fixedBytes(run: PlannedRun) {
-  const { config, outerBytes: outer, held = 0, batch, length } = run
+  const { config, outerBytes: outer, held = 0, batch, length, pass } = run
   return {
     program: programBytes,
     outer,
     learned: 16 * run.learned + 4 * held,
-    boundaries: run.backward ? 4 * (config.layers + 1) * batch * length * config.width : 0,
+    boundaries: pass === 'finetune' ? 4 * (config.layers + 1) * batch * length * config.width : 0,
     working: slack * workingBytes(run),
   }
 }
@@ -92,15 +103,15 @@ function fixedBytes(run: PlannedRun) {
 const total = (parts: Readonly<Record<string, number>>): number =>
   Object.values(parts).reduce((sum, bytes) => sum + bytes, 0)
 
-/** What a block's forward pass, and where it is wanted its backward pass, holds besides weights. */
-function workingBytes({ config, batch, length, backward }: PlannedRun): number {
+/** What the computation of a block, or of the losses after the last, holds besides weights. */
+function workingBytes({ config, batch, length, pass }: PlannedRun): number {
   const { heads, width, inner, vocab } = config
   const rows = batch * length
-  const states = rows * (10 * width + 3 * inner)
-  // Distillation has weights of teacher and student side by side, with their logarithms and gradients.
-  const weights = (backward ? 2 : 10) * batch * heads * length * length
-  const head = backward ? 3 * Math.min(headRows, rows) * vocab : 0
-  return 4 * ((backward ? 2.5 : 1) * states + Math.max(weights, head))
+  const copies = passes[pass]
+  const states = copies.states * rows * (10 * width + 3 * inner)
+  const weights = copies.weights * batch * heads * length * length
+  const logits = copies.logits * Math.min(headRows, rows) * vocab
+  return 4 * (states + Math.max(weights, logits))
 }
 
 /** A plan in a line. */

@@ -70,8 +70,8 @@ after(() => rm(folder, { recursive: true, force: true }))
 describe('hedgehog convert --memory', () => {
   it('gives the scores and the weights of the conversion in memory, after telling its plan', async () => {
     const want = await succeeds(conversion('whole', ...lora))
-    const got = await succeeds(conversion('narrow', ...lora, '--memory', '350MB'))
-    assert.match(got.err, /memory: 3\d\d MB of 350 MB: program 300 MB, .*what learns/)
+    const got = await succeeds(conversion('narrow', ...lora, '--memory', '400MB'))
+    assert.match(got.err, /memory: 3\d\d MB of 400 MB: program 350 MB, .*what learns/)
     const names = want.value.rows.map(({ name }: { name: string }) => name)
     assert.deepEqual(names, [
       ...['teacher', 'teacher-finetuned', 'untrained', 'hedgehog-distilled', 'hedgehog', 'elu-untrained', 'elu'],
@@ -100,7 +100,7 @@ describe('hedgehog convert --memory', () => {
   })
 
   it('goes on after Ctrl-C in each stage to the same model and report', async () => {
-    const small = ['--memory', '350MB', ...lora]
+    const small = ['--memory', '400MB', ...lora]
     for (const [phase, step] of [
       ['distill hedgehog-distilled', 2],
       ['finetune hedgehog', 1],
@@ -122,7 +122,7 @@ describe('hedgehog convert --memory', () => {
   it('distils alone where no step of finetuning is asked for, to the maps of the conversion in memory', async () => {
     const alone = ['--finetune-steps', '0', '--distill-updates', '2']
     await succeeds(conversion('maps', ...alone))
-    await succeeds(conversion('maps-narrow', ...alone, '--memory', '350MB'))
+    await succeeds(conversion('maps-narrow', ...alone, '--memory', '400MB'))
     const [a, b] = [await loadModel(folderSource(at('maps'))), await loadModel(folderSource(at('maps-narrow')))]
     assert.deepEqual(b, a)
   })
@@ -130,7 +130,7 @@ describe('hedgehog convert --memory', () => {
   for (const [title, more, code, message] of [
     [
       'all weights',
-      ['--memory', '350MB'],
+      ['--memory', '400MB'],
       2,
       /^hedgehog: --memory: .* do not learn; pass --lora, or --finetune-steps 0\n$/,
     ],
@@ -146,7 +146,7 @@ describe('hedgehog convert --memory', () => {
 
   it('says that a job was begun in memory', async () => {
     await hedgehog([...conversion('begun', ...lora), '--json'], ({ step }, stop) => step === 2 && stop())
-    const found = await hedgehog(conversion('begun', ...lora, '--memory', '350MB', '--resume'))
+    const found = await hedgehog(conversion('begun', ...lora, '--memory', '400MB', '--resume'))
     assert.match(found.err, /written by a job with other settings: .*streamed was undefined, now true/)
   })
 })

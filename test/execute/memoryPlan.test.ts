@@ -5,7 +5,7 @@ import { llama } from '../../src/models/llama.ts'
 
 const config = llama.configOf({ layers: 8, heads: 4, width: 64, vocab: 1000, maxLength: 256 })
 const run: PlannedRun = {
-  ...{ config, outerBytes: 1e8, blockBytes: 1e8, batch: 1, length: 64, learned: 1e6, backward: false, memory: 1e9 },
+  ...{ config, outerBytes: 1e8, blockBytes: 1e8, batch: 1, length: 64, learned: 1e6, pass: 'distill', memory: 1e9 },
 }
 
 describe('a plan of memory', () => {
@@ -18,7 +18,7 @@ describe('a plan of memory', () => {
   })
 
   it('of several runs is that of the one which needs the most, whose least memory is enough for all', () => {
-    const runs = [run, { ...run, length: 256, backward: true }, { ...run, learned: 1.1e6 }]
+    const runs = [run, { ...run, length: 256, pass: 'finetune' as const }, { ...run, learned: 1.1e6 }]
     const most = mostDemanding(runs)
     assert.equal(most, runs[1])
     const message = (() => {

@@ -72,7 +72,7 @@ export const run: Run<typeof distillOptions, 'model'> = async (context, { model:
   )
   const maps = Object.fromEntries(Object.entries(params).filter(([name]) => isMapPath(name)))
   const { batch, length } = recipe
-  const blocks = plan({ batch, length, learned: countParams(maps), backward: false, blocks: layers.end })
+  const blocks = plan({ batch, length, learned: countParams(maps), pass: 'distill', blocks: layers.end })
   try {
     const job = await folder.begin(settings)
     if (job.finished) return outcomeOf(job.finished as unknown as Value, shard !== undefined)

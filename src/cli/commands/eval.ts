@@ -52,7 +52,7 @@ async function perplexity(
   const length = lengthFor(model.config, options, 256)
   const tokens = encodeDocuments(tokenizer, await readTexts(options.data)).subarray(0, maxTokens)
   const device = await openDevice(options.device as 'cpu')
-  const blocks = streamed ? streamed.plan({ batch, length, learned: 0, backward: false }) : undefined
+  const blocks = streamed ? streamed.plan({ batch, length, learned: 0, pass: 'score' }) : undefined
   const forward = createForward(device, model.config, blocks && { blocks })
   const measured = [...heldOut(tokens, { length, batch })]
   const { signal } = context

@@ -47,6 +47,11 @@ function countAdapter({ teacher: { config }, lora, finetune }: ConvertJob): numb
 export function convertedFiles(device: Device, files: ModelFiles, { config, params }: Model): Promise<MergedFiles> {
   const isBeside = (path: string) => isMapPath(path) || isAdapterPath(path)
   const learned = Object.fromEntries(Object.entries(params).filter(([path]) => isBeside(path)))
-  const converted = withParams(files, { config, params: learned })
+  const stored = withParams(files, { config, params: learned })
+  // What is outside of blocks is in memory, and is not read again.
+  const converted = {
+    ...stored,
+    read: async (path: string, into?: Float32Array<ArrayBuffer>) => params[path] ?? stored.read(path, into),
+  }
   return config.adapter ? mergedFiles(device, converted) : Promise.resolve({ ...converted, dispose: async () => {} })
 }

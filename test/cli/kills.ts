@@ -42,6 +42,14 @@ export const suites: readonly Suite[] = [
     ],
   },
   {
+    name: 'convert-memory',
+    argv: (at, out) => [
+      ...['convert', at('model'), '--data', at('text.txt'), '--out', out, '--length', '8', '--batch', '2'],
+      ...['--distill-steps', '6', '--distill-updates', '2', '--finetune-steps', '4', '--compare', 'elu', '--resume'],
+      ...['--lora', 'rank=2', '--memory', '400MB', ...often],
+    ],
+  },
+  {
     name: 'distill',
     argv: (at, out) => [
       ...['distill', at('model'), '--data', at('text.txt'), '--out', out, '--length', '8', '--batch', '2'],

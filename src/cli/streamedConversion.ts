@@ -1,17 +1,11 @@
-/** A conversion of a model whose blocks are read as they are needed: the runs that are planned for, and its files. */
+/** A conversion of a model whose blocks are read as they are needed: the runs that are planned for. */
 
-import { isMapPath } from '../attention/mapParams.ts'
 import { isDistilled, planNamed } from '../attention/plan.ts'
 import { random } from '../base/random.ts'
 import { type ConvertJob, comparedMaps, comparedSequences } from '../convert/convert.ts'
 import { linearized, mapSpecs } from '../convert/linearize.ts'
-import { isAdapterPath } from '../models/adapter.ts'
-import { type ModelFiles, withParams } from '../models/files.ts'
-import type { Model } from '../models/model.ts'
 import { countParams } from '../nn/params.ts'
-import type { Device } from '../runtime/device.ts'
 import { addLora } from '../train/lora.ts'
-import { type MergedFiles, mergedFiles } from '../train/mergeLora.ts'
 import type { StreamedRun } from './streaming.ts'
 
 /** What a conversion runs: distillation, finetuning with its scores, or those alone, and the comparison of heads. */
@@ -38,20 +32,4 @@ export function runsOf(job: ConvertJob): StreamedRun[] {
 
 function countAdapter({ teacher: { config }, lora, finetune }: ConvertJob): number {
   return lora && finetune.steps > 0 ? countParams(addLora({ config, params: {} }, lora, random(0)).params) : 0
-}
-
-/**
- * A converted model by its files, its adapter merged into each weight when it is read.
- * @throws Error when the merged model computes something else.
- */
-export function convertedFiles(device: Device, files: ModelFiles, { config, params }: Model): Promise<MergedFiles> {
-  const isBeside = (path: string) => isMapPath(path) || isAdapterPath(path)
-  const learned = Object.fromEntries(Object.entries(params).filter(([path]) => isBeside(path)))
-  const stored = withParams(files, { config, params: learned })
-  // What is outside of blocks is in memory, and is not read again.
-  const converted = {
-    ...stored,
-    read: async (path: string, into?: Float32Array<ArrayBuffer>) => params[path] ?? stored.read(path, into),
-  }
-  return config.adapter ? mergedFiles(device, converted) : Promise.resolve({ ...converted, dispose: async () => {} })
 }

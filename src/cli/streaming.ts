@@ -1,11 +1,14 @@
 /** Models that are run within a given memory: what is outside of blocks is loaded, blocks are read as they are needed. */
 
 import { mostDemanding, type PlannedRun, planMemory, planText } from '../execute/memoryPlan.ts'
-import type { Source } from '../io/files.ts'
-import { bytesOf, type ModelFiles, openModelFiles, pathsOf, readOuter } from '../models/files.ts'
+import type { Sink, Source } from '../io/files.ts'
+import { bytesOf, type ModelFiles, openModelFiles, pathsOf, readOuter, saveFrom, withParams } from '../models/files.ts'
 import type { Model } from '../models/model.ts'
 import { freeMemory } from '../node/freeMemory.ts'
 import { type StreamedBlocks, streamedBlocks } from '../node/streamedBlocks.ts'
+import type { Device } from '../runtime/device.ts'
+import { adapterTrains } from '../train/lora.ts'
+import { mergedFiles } from '../train/mergeLora.ts'
 import type { Context } from './command.ts'
 
 /** A model folder and what of it is in memory. */
@@ -46,5 +49,38 @@ export async function openStreamed(
       if (memory !== undefined) context.say(planText(plan))
       return streamedBlocks(path, config, { resident: plan.resident })
     },
+  }
+}
+
+/** What learned of a model, without the weights that it stands beside. */
+export function learnedOf({ config, params }: Model): Model {
+  const learns = adapterTrains(config)
+  return { config, params: Object.fromEntries(Object.entries(params).filter(([path]) => learns(path))) }
+}
+
+/** A model of which only a part is in memory, and what it takes to write it. */
+export interface PartlyRead {
+  readonly device: Device
+  /** Has all weights as they were before. */
+  readonly files: ModelFiles
+  /** What is outside of blocks, and what learned. */
+  readonly model: Model
+  readonly tokenizer: unknown
+}
+
+/**
+ * Writes a model, its adapter merged into each weight when it is read.
+ * @throws Error when the merged model computes something else.
+ */
+export async function saveMerged(sink: Sink, { device, files, model, tokenizer }: PartlyRead): Promise<void> {
+  const stored = withParams(files, learnedOf(model))
+  // What is in memory is not read again.
+  const read: ModelFiles['read'] = async (path, into) => model.params[path] ?? stored.read(path, into)
+  const whole = { ...stored, read }
+  const merged = model.config.adapter ? await mergedFiles(device, whole) : { ...whole, dispose: async () => {} }
+  try {
+    await saveFrom(sink, merged, { config: merged.config, params: {} }, { tokenizer })
+  } finally {
+    await merged.dispose()
   }
 }

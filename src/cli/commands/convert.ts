@@ -10,7 +10,6 @@ import { identityOf } from '../../generate/fingerprint.ts'
 import { encodeDocuments } from '../../io/batches.ts'
 import { checkpointDigest } from '../../io/checkpoint.ts'
 import type { Sink } from '../../io/files.ts'
-import { saveFrom } from '../../models/files.ts'
 import { saveModel, writeJson } from '../../models/folder.ts'
 import type { Model } from '../../models/model.ts'
 import { tokenizerOf } from '../../models/writing.ts'
@@ -24,8 +23,8 @@ import { clock, filesDigest, type Loaded, openModel, readSplits, versions } from
 import { type JobFolder, openJob } from '../job.ts'
 import type { Values } from '../options.ts'
 import type { convertOptions } from '../optionTables.ts'
-import { convertedFiles, runsOf } from '../streamedConversion.ts'
-import { openStreamed, type StreamedModel } from '../streaming.ts'
+import { runsOf } from '../streamedConversion.ts'
+import { openStreamed, type StreamedModel, saveMerged } from '../streaming.ts'
 
 type Options = Values<typeof convertOptions>
 
@@ -109,16 +108,10 @@ async function openTeacher(context: Context, path: string, memory: number | unde
   return { model: streamed.model, tokenizer, streamed, weights: await checkpointDigest(source) }
 }
 
-/** Writes a model; one whose weights are read as they are needed, one weight in memory at a time. */
-async function save(sink: Sink, { job, opened }: Task, model: Model): Promise<void> {
+function save(sink: Sink, { job: { device }, opened }: Task, model: Model): Promise<void> {
   const tokenizer = opened.tokenizer.json
-  if (!opened.streamed) return saveModel(sink, model, { tokenizer })
-  const files = await convertedFiles(job.device, opened.streamed.files, model)
-  try {
-    await saveFrom(sink, files, { config: files.config, params: {} }, { tokenizer })
-  } finally {
-    await files.dispose()
-  }
+  const files = opened.streamed?.files
+  return files ? saveMerged(sink, { device, files, model, tokenizer }) : saveModel(sink, model, { tokenizer })
 }
 
 function outcomeOf(report: Report, out: string, { columns }: Context): Outcome {

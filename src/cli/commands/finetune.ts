@@ -6,7 +6,7 @@ import { random } from '../../base/random.ts'
 import { identityOf } from '../../generate/fingerprint.ts'
 import { writePeftAdapter } from '../../io/adapters.ts'
 import type { Sink } from '../../io/files.ts'
-import { familyOf } from '../../models/families.ts'
+import { familyOf, paramSpecs } from '../../models/families.ts'
 import { saveFrom } from '../../models/files.ts'
 import { saveModel, writeJson } from '../../models/folder.ts'
 import type { Model } from '../../models/model.ts'
@@ -21,7 +21,7 @@ import { filesDigest } from '../inputs.ts'
 import { openJob } from '../job.ts'
 import type { Values } from '../options.ts'
 import type { finetuneOptions } from '../optionTables.ts'
-import { openStreamed } from '../streaming.ts'
+import { learnedOf, openStreamed, saveMerged } from '../streaming.ts'
 import { checkTraining, runTraining, trainedText } from '../training.ts'
 import { openTrainingData, type TrainingData } from '../trainingData.ts'
 
@@ -41,10 +41,8 @@ export const run: Run<typeof finetuneOptions, 'model'> = async (context, { model
   checkTraining(options)
   const folder = await openJob(context, options, resultFile)
   const source = await context.run(openSource(path))
-  if (options.memory !== undefined && !(lora && keepAdapter)) {
-    throw new UsageError(
-      '--memory: only an adapter that stays beside the weights is learned; pass --lora and --keep-adapter',
-    )
+  if (options.memory !== undefined && !lora) {
+    throw new UsageError('--memory: weights that are read as they are needed do not learn; pass --lora')
   }
   const streamed = options.memory && (await openStreamed(context, path, source, options.memory))
   const { batch = 8 } = options
@@ -57,7 +55,9 @@ export const run: Run<typeof finetuneOptions, 'model'> = async (context, { model
   const { length } = data
   const learned = lora ? countLearned(data.model, lora) : 0
   const blocks = streamed ? streamed.plan({ batch, length, learned, pass: 'finetune' }) : undefined
-  const task = { device, ...data, recipe, keepAdapter, ...(lora && { lora }), ...(blocks && { blocks }) }
+  // Weights that are not in memory are merged when they are written.
+  const kept = keepAdapter || streamed !== undefined
+  const task = { device, ...data, recipe, keepAdapter: kept, ...(lora && { lora }), ...(blocks && { blocks }) }
   const settings = await settingsOf(path, data, options, recipe)
   const job = await folder.begin(settings)
   if (job.finished) {
@@ -69,9 +69,11 @@ export const run: Run<typeof finetuneOptions, 'model'> = async (context, { model
   const value = { ...endValue(out, data, done), ...(blocks && { waited: blocks.reading().waited }) }
   const { json: tokenizer } = data.tokenizer
   await job.finish(async (result) => {
-    if (streamed) await saveFrom(result, streamed.files, besideWeights(done.model), { tokenizer })
-    else await saveModel(result, done.model, { tokenizer })
-    if (done.model.config.adapter && done.model.config.task === 'language') await writePeft(result, done.model, path)
+    if (!streamed) await saveModel(result, done.model, { tokenizer })
+    else if (keepAdapter) await saveFrom(result, streamed.files, learnedOf(done.model), { tokenizer })
+    else await saveMerged(result, { device, files: streamed.files, model: done.model, tokenizer })
+    const { adapter, task } = done.model.config
+    if (adapter && keepAdapter && task === 'language') await writePeft(result, done.model, path)
     await writeJson(result, resultFile, { command, seed, recipe, lora, ...value, settings, curve: done.curve })
   })
   return outcomeOf(value)
@@ -84,16 +86,10 @@ function countLearned({ config, params }: Model, lora: LoraOptions): number {
   return countParams(Object.fromEntries(Object.entries(learner.params).filter(([path]) => trains(path))))
 }
 
-/** What learned, without the weights that it stands beside. */
-function besideWeights({ config, params }: Model): Model {
-  const trains = adapterTrains(config)
-  return { config, params: Object.fromEntries(Object.entries(params).filter(([path]) => trains(path))) }
-}
-
 function endValue(out: string, { kind, size, model }: TrainingData, done: Finetuned) {
   const { learned, step, seconds, curve, best } = done
   const { loss, validationLoss } = curve.at(-1) ?? {}
-  const parameters = countParams(model.params)
+  const parameters = countParams(paramSpecs(model.config))
   return {
     ...{ out, data: kind, size, parameters, learned, steps: step, seconds, loss, validationLoss },
     ...(best && { best }),

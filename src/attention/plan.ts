@@ -5,7 +5,8 @@ import type { ParamSpecs } from '../nn/params.ts'
 import type { Attention } from './attention.ts'
 import { type MapName, mapEntry, mapFor, mapNamed } from './featureMaps.ts'
 import type { Attend, HeadSizes } from './heads.ts'
-import { type HybridPart, hybridKind } from './kinds/hybrid.ts'
+import { hybridKind } from './kinds/hybrid.ts'
+import type { HybridPart } from './kinds/hybridScores.ts'
 import { linearKind } from './kinds/linear.ts'
 import { noneKind } from './kinds/none.ts'
 import { softmaxKind } from './kinds/softmax.ts'
@@ -17,7 +18,13 @@ import type { Visibility } from './softmax.ts'
 export type AttentionPlan =
   | { readonly kind: 'softmax' }
   | { readonly kind: 'linear'; readonly map: MapName }
-  | { readonly kind: 'hybrid'; readonly map: MapName; readonly window: number; readonly part?: HybridPart }
+  | {
+      readonly kind: 'hybrid'
+      readonly map: MapName
+      readonly window: number
+      readonly sinks?: number
+      readonly part?: HybridPart
+    }
   | { readonly kind: 'window'; readonly window: number; readonly sinks: number }
   | { readonly kind: 'top-k'; readonly k: number }
   | { readonly kind: 'none' }
@@ -58,18 +65,28 @@ export const attentionKinds: Kinds = {
     read: ([map = '']) => ({ kind: 'linear', map: mapNamed(map) }),
   },
   hybrid: {
-    summary: 'softmax over the last W positions, linear attention before them',
-    form: 'hybrid:W[/MAP]',
+    summary: 'softmax over the last W positions and the first SINKS (0), linear attention between them',
+    form: 'hybrid:W[:SINKS][/MAP]',
     build: hybridKind,
-    parts: ({ window, map, part }) => [`${window}/${map}`, ...(part ? [`${part}-only`] : [])],
+    parts: ({ window, sinks, map, part }) => [
+      `${window}${sinks ? `:${sinks}` : ''}/${map}`,
+      ...(part ? [`${part}-only`] : []),
+    ],
     read([settings = '', only]) {
-      const [window = '', ...map] = settings.split('/')
+      const [near = '', ...map] = settings.split('/')
+      const [window = '', sinks = '0', ...more] = near.split(':')
+      if (more.length > 0) throw new RangeError(`got ${near}`)
       const part = only?.replace(/-only$/, '')
       if (part !== undefined && part !== 'window' && part !== 'linear') {
         throw new RangeError(`got ${only}, want window-only or linear-only`)
       }
-      const plan = { kind: 'hybrid', map: mapNamed(map.join('/') || hybridMap), window: count(window) } as const
-      return part ? { ...plan, part } : plan
+      return {
+        kind: 'hybrid',
+        map: mapNamed(map.join('/') || hybridMap),
+        window: count(window),
+        ...(sinks !== '0' && { sinks: count(sinks) }),
+        ...(part && { part }),
+      }
     },
   },
   window: {
@@ -117,7 +134,7 @@ export function planName(plan: AttentionPlan): string {
   return (plan.kind === 'linear' ? parts : [plan.kind, ...parts]).join(':')
 }
 
-/** The plan of a name: `hedgehog`, `hybrid:64/hedgehog-softmax`, `window:64:4`. @throws RangeError saying what is known. */
+/** The plan of a name: `hedgehog`, `hybrid:64:4/hedgehog-softmax`, `window:64:4`. @throws RangeError saying what is known. */
 export function planNamed(name: string): AttentionPlan {
   const [kind = '', ...parts] = name.split(':')
   if (kind === 'linear' || !Object.hasOwn(attentionKinds, kind)) {

@@ -1,6 +1,6 @@
 /** The story of a conversion: score, linearize, distil, finetune, score again, beside what it must be compared with. */
 
-import type { HybridPart } from '../attention/kinds/hybrid.ts'
+import type { HybridPart } from '../attention/kinds/hybridScores.ts'
 import { isMapPath } from '../attention/mapParams.ts'
 import { attentionOf, isDistilled, planFor, planNamed } from '../attention/plan.ts'
 import type { NDArray } from '../base/array.ts'

@@ -34,7 +34,7 @@ function attentionSettings({ attention, headDim }: ModelConfig): Json {
   const { plan, softmaxLayers } = onePlan('LoLCATs', attention)
   if (!plan) refuse('LoLCATs', 'a model of softmax attention alone', 'convert it first')
   const map = 'map' in plan && (plan.kind === 'linear' || (plan.kind === 'hybrid' && !plan.part)) ? plan.map : undefined
-  if (map === undefined || !variant.test(map)) {
+  if (map === undefined || !variant.test(map) || (plan.kind === 'hybrid' && plan.sinks)) {
     refuse('LoLCATs', `attention by ${planName(plan)}`, reasonOf(plan))
   }
   return {
@@ -58,6 +58,7 @@ function attentionSettings({ attention, headDim }: ModelConfig): Json {
 
 function reasonOf(plan: AttentionPlan): string {
   const want = 'want hedgehog-softmax, with +half or +tied, or hybrid:W of it'
+  if (plan.kind === 'hybrid' && plan.sinks) return `it has no sinks: ${want}`
   const isExp = 'map' in plan && plan.map.startsWith('hedgehog-exp')
   return isExp ? `its exponential map scales every key by itself, which is another function: ${want}` : want
 }

@@ -133,7 +133,7 @@ export const languageExperiments = {
     data: { kind: 'packaged', about: 'the Brown corpus; the model of --model' },
     columns: [perplexityColumn, longerColumn, klColumn, ...swappedColumns],
     settings: adapterSettings,
-    attentions: ['hedgehog', 'window:64:4', 'hedgehog-untrained', 't2r', 'elu', 'hybrid:64'],
+    attentions: ['hedgehog', 'window:64:4', 'hedgehog-untrained', 't2r', 'elu', 'hybrid:64', 'hybrid:64:4'],
     published: [],
     cases: adapterCases,
   },

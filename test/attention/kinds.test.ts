@@ -174,39 +174,75 @@ describe('the window hybrid', () => {
       ['hedgehog-softmax', softmaxFeatures],
       ['hedgehog-exp', exponentialFeatures],
     ] as const) {
-      const [l, w, d] = [9, 3, sizes.headDim]
-      const attention = attentionOf({ kind: 'hybrid', map, window: w })
-      const inputs = caseOf(attention, l, 9, 1)
-      const { y } = await attend(attention, inputs)
-      for (let head = 0; head < sizes.heads; head++) {
-        const rows = (name: string) =>
-          Array.from({ length: l }, (_, n) => [
-            ...inputs[name]!.data.subarray((head * l + n) * d, (head * l + n + 1) * d),
-          ])
-        const weight = (side: string) =>
-          Array.from({ length: d }, (_, i) => [
-            ...inputs[`feature_map_${side}.weight`]!.data.subarray((head * d + i) * d, (head * d + i + 1) * d),
-          ])
-        const project = (x: number[], matrix: number[][]) =>
-          matrix[0]!.map((_, c) => x.reduce((sum, value, i) => sum + value * matrix[i]![c]!, 0))
-        const [q, k, v] = [rows('q'), rows('k'), rows('v')]
-        const [phiQ, phiK] = [q.map((x) => phi(project(x, weight('q')))), k.map((x) => phi(project(x, weight('k'))))]
-        const gamma = 1 / (1 + Math.exp(-inputs.window_gate!.data[head]!))
-        for (let n = 0; n < l; n++) {
-          const score = (i: number) => inner(q[n]!, k[i]!) / Math.sqrt(d)
-          const near = Array.from({ length: n + 1 }, (_, i) => i).filter((i) => i > n - w)
-          const top = Math.max(...near.map(score))
-          const weights = Array.from({ length: n + 1 }, (_, i) =>
-            i > n - w ? gamma * Math.exp(score(i) - top) : inner(phiQ[n]!, phiK[i]!),
-          )
-          const sum = total(weights)
-          for (let e = 0; e < d; e++) {
-            const want = weights.reduce((a, weight, i) => a + (weight / sum) * v[i]![e]!, 0)
-            const got = y!.data[(head * l + n) * d + e]!
-            assert.ok(Math.abs(got - want) < 1e-9, `${map}, head ${head}, query ${n}: ${got}, want ${want}`)
+      for (const sinks of [0, 2]) {
+        const [l, w, d] = [9, 3, sizes.headDim]
+        const attention = attentionOf({ kind: 'hybrid', map, window: w, sinks })
+        const inputs = caseOf(attention, l, 9, 1)
+        const { y } = await attend(attention, inputs)
+        for (let head = 0; head < sizes.heads; head++) {
+          const rows = (name: string) =>
+            Array.from({ length: l }, (_, n) => [
+              ...inputs[name]!.data.subarray((head * l + n) * d, (head * l + n + 1) * d),
+            ])
+          const weight = (side: string) =>
+            Array.from({ length: d }, (_, i) => [
+              ...inputs[`feature_map_${side}.weight`]!.data.subarray((head * d + i) * d, (head * d + i + 1) * d),
+            ])
+          const project = (x: number[], matrix: number[][]) =>
+            matrix[0]!.map((_, c) => x.reduce((sum, value, i) => sum + value * matrix[i]![c]!, 0))
+          const [q, k, v] = [rows('q'), rows('k'), rows('v')]
+          const [phiQ, phiK] = [q.map((x) => phi(project(x, weight('q')))), k.map((x) => phi(project(x, weight('k'))))]
+          const gamma = 1 / (1 + Math.exp(-inputs.window_gate!.data[head]!))
+          for (let n = 0; n < l; n++) {
+            const score = (i: number) => inner(q[n]!, k[i]!) / Math.sqrt(d)
+            const near = Array.from({ length: n + 1 }, (_, i) => i).filter((i) => i > n - w || i < sinks)
+            const top = Math.max(...near.map(score))
+            const weights = Array.from({ length: n + 1 }, (_, i) =>
+              i > n - w || i < sinks ? gamma * Math.exp(score(i) - top) : inner(phiQ[n]!, phiK[i]!),
+            )
+            const sum = total(weights)
+            for (let e = 0; e < d; e++) {
+              const want = weights.reduce((a, weight, i) => a + (weight / sum) * v[i]![e]!, 0)
+              const got = y!.data[(head * l + n) * d + e]!
+              assert.ok(
+                Math.abs(got - want) < 1e-9,
+                `${map}, ${sinks} sinks, head ${head}, query ${n}: ${got}, want ${want}`,
+              )
+            }
           }
         }
       }
+    }
+  })
+
+  it('with as many sinks as positions is softmax attention', async () => {
+    const hybrid = attentionOf(planNamed('hybrid:2:9'))
+    const inputs = caseOf(hybrid, 9, 10)
+    const { q, k, v } = inputs
+    const want = await attend(attentionOf(planNamed('softmax')), { q: q!, k: k!, v: v! })
+    near((await attend(hybrid, inputs)).y, want.y!, 1e-12)
+  })
+
+  it('sees no padding, in chunks and at once, with sinks and without', async () => {
+    for (const name of ['hybrid:40', 'hybrid:40:3', 'hybrid:40:3/hedgehog-exp']) {
+      const attention = attentionOf(planNamed(name))
+      const [l, shorter] = [200, 150]
+      const keyMask = doubles(
+        [1, l],
+        Float64Array.from({ length: l }, (_, i) => (i < shorter ? 1 : 0)),
+      )
+      const inputs = caseOf(attention, l, 12, 1)
+      const found = await run(
+        ({ keyMask: mask, q, k, v, ...params }) => {
+          const [heads, seen] = [
+            { q: q!, k: k!, v: v! },
+            { causal: true, keyMask: mask! },
+          ]
+          return { y: attention.attend(params, heads, seen), want: matmul(attention.weights(params, heads, seen), v!) }
+        },
+        { ...inputs, keyMask },
+      )
+      near(cut(found.y!, 2, 0, shorter), cut(found.want!, 2, 0, shorter), 1e-10, name)
     }
   })
 

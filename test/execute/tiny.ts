@@ -19,9 +19,14 @@ import { mapNames } from '../attention/examples.ts'
 import { doubles, normals } from '../tensors.ts'
 
 /** Linear attention with each map of the table, and each other kind. */
-export const plans: readonly AttentionPlan[] = ['softmax', ...mapNames, 'hybrid:3', 'window:4:1', 'top-k:3'].map(
-  (name) => planNamed(name),
-)
+export const plans: readonly AttentionPlan[] = [
+  'softmax',
+  ...mapNames,
+  'hybrid:3',
+  'hybrid:3:2',
+  'window:4:1',
+  'top-k:3',
+].map((name) => planNamed(name))
 
 export const nameOf = planName
 

@@ -99,7 +99,7 @@ function same(got: readonly BatchToken[], want: readonly { id: number; logProbab
   }
 }
 
-for (const name of ['hedgehog-exp', 'cosformer:90', 'hybrid:8', 'softmax']) {
+for (const name of ['hedgehog-exp', 'cosformer:90', 'hybrid:8', 'hybrid:8:3', 'softmax']) {
   describe(`a batch with ${name}`, () => {
     const generator = generatorOf(planNamed(name))
 

@@ -18,8 +18,9 @@ import type { Tensor } from '../../graph/tensor.ts'
 import type { Attention } from '../attention.ts'
 import { type Chunks, chunksOf, distanceMask } from '../band.ts'
 import type { HeadSizes, Heads } from '../heads.ts'
-import { copyPositions, type Memory } from '../memory.ts'
+import type { Memory } from '../memory.ts'
 import { hidden, softmaxScores, type Visibility } from '../softmax.ts'
+import { keptSinks, sinkRoom } from './sinks.ts'
 
 /** Settings of a sliding window. */
 export interface WindowOptions {
@@ -82,13 +83,13 @@ function first(x: Tensor, count: number): Tensor {
 }
 
 /** The last w keys and values in order, and those of the sinks. */
-function windowMemory({ window, sinks }: WindowOptions, { heads, headDim }: HeadSizes): Memory {
-  const room = (batch: number, positions: number) => floats([batch, heads, positions, headDim])
+function windowMemory({ window, sinks }: WindowOptions, sizes: HeadSizes): Memory {
+  const room = (batch: number) => floats([batch, sizes.heads, window, sizes.headDim])
   return {
     empty: (batch) => ({
-      keys: room(batch, window),
-      values: room(batch, window),
-      ...(sinks > 0 && { sinkKeys: room(batch, sinks), sinkValues: room(batch, sinks) }),
+      keys: room(batch),
+      values: room(batch),
+      ...sinkRoom(sinks, sizes, batch),
     }),
     reserve: (kept) => kept,
     past(kept, position, l) {
@@ -112,16 +113,8 @@ function windowMemory({ window, sinks }: WindowOptions, { heads, headDim }: Head
       }
     },
     inPlace: () => ({}),
-    keep(kept, { newKeys, newValues, ...next }, position) {
-      if (!newKeys || !newValues) return next
-      const [sinkKeys, sinkValues] = [kept.sinkKeys!, kept.sinkValues!]
-      const free = Math.min(sinks - position, newKeys.shape[2]!)
-      if (free > 0) {
-        copyPositions(firstOf(newKeys, free), sinkKeys, position)
-        copyPositions(firstOf(newValues, free), sinkValues, position)
-      }
-      return { ...next, sinkKeys, sinkValues }
-    },
+    keep: (kept, { newKeys, newValues, ...next }, position) =>
+      newKeys ? { ...next, ...keptSinks(kept, position, newKeys, newValues!) } : next,
   }
 }
 
@@ -140,15 +133,4 @@ function visibleBias({ window, sinks }: WindowOptions, batch: number, position: 
     if (!seen) bias.data[i] = hidden
   }
   return bias
-}
-
-/** (b h l d) -> (b h count d). */
-function firstOf(x: ReturnType<typeof floats>, count: number) {
-  const [batch, heads, l, d] = x.shape as [number, number, number, number]
-  if (count === l) return x
-  const part = floats([batch, heads, count, d])
-  for (let row = 0; row < batch * heads; row++) {
-    part.data.set(x.data.subarray(row * l * d, (row * l + count) * d), row * count * d)
-  }
-  return part
 }

@@ -1,0 +1,131 @@
+/** What the window hybrid keeps: the last keys and values in order, the sinks, and the sums of all others before them. */
+
+import { floats } from '../../base/array.ts'
+import { add, concat, filled, matmul, max, maximum, mul, pad, reshape, slice, sub, transpose } from '../../graph/ops.ts'
+import type { Tensor } from '../../graph/tensor.ts'
+import { distanceMask } from '../band.ts'
+import { type Features, featuresOf, masked } from '../features.ts'
+import type { HeadSizes } from '../heads.ts'
+import { type LinearState, normalised, rescaled, withOnes } from '../linear.ts'
+import { mapParams } from '../mapParams.ts'
+import { type Kept, type Memory, perSequence } from '../memory.ts'
+import { factor } from '../scales.ts'
+import { blended, farScaleOf, gateOf, type HybridSettings, type Reach } from './hybridScores.ts'
+import { emptySums } from './linear.ts'
+import { keptSinks, sinkRoom } from './sinks.ts'
+
+/** Columns of keys are the sinks, then the kept window, then the new positions. */
+export function hybridMemory(settings: HybridSettings, sizes: HeadSizes): Memory {
+  const { map, window, sinks, part } = settings
+  const ring = (batch: number) => floats([batch, sizes.heads, window, sizes.headDim])
+  return {
+    empty: (batch) => ({
+      ...emptySums(map, sizes, batch),
+      keys: ring(batch),
+      values: ring(batch),
+      ...sinkRoom(sinks, sizes, batch),
+    }),
+    reserve: (kept) => kept,
+    past(kept, position, l) {
+      const batch = kept.sums!.shape[0]!
+      return {
+        ...kept,
+        ...columnsAt(settings, batch, position, l),
+        ...(map.positions && { start: perSequence(batch, position) }),
+      }
+    },
+    attend({ sums, shift, keys, values, filled: old, left, isSink, sinkKeys, sinkValues, start }, params, { q, k, v }) {
+      const l = q.shape[2]!
+      const { q: ofQ, k: ofK } = mapParams(params)
+      const recent = { k: concat([keys!, k], 2), v: withOnes(concat([values!, v], 2)) }
+      const b = old!.shape[0]!
+      const seen = concat([old!, filled(q, [b, l], 1)], 1)
+      const byFeatures = isSink ? mul(seen, sub(1, isSink)) : seen
+      const phiQ = featuresOf(map, ofQ, q, start ? { start } : {})
+      const phiK = featuresOf(map, ofK, recent.k, { keyMask: byFeatures, ...(start && { start: sub(start, window) }) })
+      const farScale = farScaleOf(phiK, window, l, shift)
+      const all = {
+        k: sinkKeys ? concat([sinkKeys, recent.k], 2) : recent.k,
+        v: sinkValues ? concat([withOnes(sinkValues), recent.v], 2) : recent.v,
+      }
+      const reach = reachOf(settings, q, { seen, byFeatures, left, isSink })
+      const { scores, linearScale } = blended(
+        settings,
+        gateOf(params, 3),
+        q,
+        all.k,
+        phiQ,
+        afterNothing(phiK, sinks),
+        reach,
+        farScale,
+      )
+      const past: LinearState = { sums: sums!, ...(shift && { shift }) }
+      const far = matmul(phiQ.phi, past.sums)
+      const farHere = farScale && shift && linearScale ? mul(far, mul(factor(shift, farScale), linearScale)) : far
+      const near = matmul(scores, all.v)
+      // The first l of the recent keys have left the window of the position after the last.
+      const leaving = (x: Tensor) => slice(x, 2, 0, l)
+      const leftOut = phiK.shift && leaving(phiK.shift)
+      const nextShift = leftOut && maximum(max(leftOut, [2]), shift!)
+      const leftValues = masked(leaving(recent.v), slice(byFeatures, 1, 0, l))
+      const added = leftOut && nextShift ? mul(leftValues, factor(leftOut, nextShift)) : leftValues
+      const next = {
+        sums: add(rescaled(past, nextShift), matmul(transpose(leaving(phiK.phi)), added)),
+        keys: slice(recent.k, 2, l, l + window),
+        values: slice(concat([values!, v], 2), 2, l, l + window),
+        ...(nextShift && { shift: nextShift }),
+        ...(sinks > 0 && { newKeys: k, newValues: v }),
+      }
+      return { y: normalised(part === 'window' ? near : add(near, farHere)), next }
+    },
+    inPlace: () => ({}),
+    keep: (kept, { newKeys, newValues, ...next }, position) =>
+      newKeys ? { ...next, ...keptSinks(kept, position, newKeys, newValues!) } : next,
+  }
+}
+
+/** What the columns are when `l` positions are read after `position`. */
+function columnsAt({ window, sinks }: HybridSettings, batch: number, position: number, l: number): Kept {
+  const rows = (width: number, is: (column: number) => boolean) => {
+    const array = floats([batch, width])
+    for (let i = 0; i < array.data.length; i++) array.data[i] = is(i % width) ? 1 : 0
+    return array
+  }
+  const at = (column: number) => position - window + column
+  return {
+    /** Whether a place of the kept window has a key. */
+    filled: rows(window, (column) => at(column) >= 0),
+    ...(sinks > 0 && {
+      /** Whether a sink has left the kept window, which shows it until then. */
+      left: rows(sinks, (sink) => sink < position - window),
+      /** Whether a key of the kept window or a new one is a sink. */
+      isSink: rows(window + l, (column) => at(column) >= 0 && at(column) < sinks),
+    }),
+  }
+}
+
+interface Columns {
+  /** Keys of the kept window and new ones (b w+l), and those of them that features see. */
+  readonly seen: Tensor
+  readonly byFeatures: Tensor
+  readonly left: Tensor | undefined
+  readonly isSink: Tensor | undefined
+}
+
+function reachOf({ window, sinks }: HybridSettings, q: Tensor, { seen, byFeatures, left, isSink }: Columns): Reach {
+  const [l, s] = [q.shape[2]!, seen.shape[1]!]
+  const column = (mask: Tensor) => reshape(mask, [mask.shape[0]!, 1, 1, mask.shape[1]!])
+  const inWindow = distanceMask(q, l, s, (distance) => distance >= 0 && distance < window)
+  const before = distanceMask(q, l, s, (distance) => distance >= window)
+  const far = mul(before, column(byFeatures))
+  if (!left || !isSink) return { near: mul(inWindow, column(seen)), far }
+  const near = mul(add(inWindow, mul(before, column(isSink))), column(seen))
+  const shown = mul(column(left), filled(q, [l, 1], 1))
+  return { near: concat([shown, near], -1), far: pad(far, 3, sinks, 0) }
+}
+
+/** Features of keys behind columns that have none. */
+function afterNothing({ phi, u, shift }: Features, columns: number): Features {
+  const behind = (x: Tensor) => pad(x, 2, columns, 0)
+  return { phi: behind(phi), u: behind(u), ...(shift && { shift: behind(shift) }) }
+}

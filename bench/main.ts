@@ -16,9 +16,11 @@ import { loraBench } from './lora.ts'
 import { mapsBench } from './maps.ts'
 import { memoryBench } from './memory.ts'
 import { pageBench } from './page.ts'
+import { resumeBench } from './resume.ts'
 import type { Bench, Row } from './row.ts'
 import { startBench } from './start.ts'
 import { startupBench } from './startup.ts'
+import { streamedBench } from './streamed.ts'
 import { tableText } from './table.ts'
 import { trainStepBench } from './trainStep.ts'
 
@@ -35,6 +37,8 @@ const benches: Readonly<Record<string, Bench>> = {
   leaks: leaksBench,
   adamw: adamwBench,
   page: pageBench,
+  streamed: streamedBench,
+  resume: resumeBench,
   startup: startupBench,
   start: startBench,
 }

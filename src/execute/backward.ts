@@ -9,34 +9,40 @@ import { type BlockSource, functionCache } from './blocks.ts'
 import { endOf } from './ends.ts'
 import { faultOf } from './fault.ts'
 import type { Objective } from './objective.ts'
+import type { StateStore } from './states.ts'
 import { createTrunk } from './trunk.ts'
 import { createWorkspace } from './workspace.ts'
 
 /** Options of {@link createBackward}. */
 export interface BackwardOptions {
-  /** Which values named in the blocks are kept for the backward pass: the rest is computed again. Default: the family's list. */
+  /** Which values named in the blocks are kept for the backward pass: the rest is computed again. Default: the family's list, or none beside `states`. */
   readonly saved?: readonly string[]
   /** Share of residual branches and embeddings that are dropped, 0 ≤ rate < 1. Default 0. */
   readonly dropout?: number
   readonly kernels?: Kernels
   /** Has the parameters of blocks that are not among those that are given; then they are read twice a pass. */
   readonly blocks?: BlockSource
+  /** Keeps the states between blocks from the way forward to the way back. Default: they stay in memory. */
+  readonly states?: StateStore
 }
 
 /**
  * Gradients for a config on a device: one compiled forward and one backward per distinct block. The loss is the task's:
  * cross-entropy of tokens or of classes, or the squared error.
- * @throws RangeError for a dropout outside of its range, TypeError for a task without a loss.
+ * @throws RangeError for a dropout outside of its range, or for values saved beside a store of states; TypeError for a task without a loss.
  */
 export function createBackward(device: Device, config: ModelConfig, options: BackwardOptions = {}): Objective {
   const family = familyOf(config)
-  const { saved = family.saved, dropout = 0, kernels = plainKernels, blocks } = options
+  const { blocks, states, saved = states ? [] : family.saved, dropout = 0, kernels = plainKernels } = options
   if (!(dropout >= 0 && dropout < 1)) {
     throw new RangeError(`createBackward: got dropout ${dropout}, want a rate from 0 and below 1`)
   }
+  if (states && saved.length > 0) {
+    throw new RangeError(`createBackward: got saved values ${saved.join(', ')} beside a store of states, want none`)
+  }
   const functions = functionCache(device)
   const parts = { functions, workspace: createWorkspace(), kernels }
-  const trunk = createTrunk(config, parts, { saved, dropout, ...(blocks && { blocks }) })
+  const trunk = createTrunk(config, parts, { saved, dropout, ...(blocks && { blocks }), ...(states && { states }) })
   const end = endOf(config, parts)
   // What is summed up in place, while the gradients of blocks can be written over.
   const summed = new Set([...family.lookups.map(({ table }) => table), ...family.embedPaths, ...end.paths])

@@ -1,12 +1,11 @@
 /** The part of a model that all tasks share, embedding and blocks, run forward and then backward. */
 
-import { type FloatArray, floats, type NDArray, type Params, sizeOf } from '../base/array.ts'
+import { type FloatArray, type NDArray, type Params, sizeOf } from '../base/array.ts'
 import type { Random } from '../base/random.ts'
 import { vjp } from '../graph/gradient.ts'
 import { mul, storedAs } from '../graph/ops.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Tensors } from '../graph/trace.ts'
-import { adapterPairs } from '../models/adapter.ts'
 import { familyOf } from '../models/families.ts'
 import type { ModelConfig, ModelInputs } from '../models/model.ts'
 import { below, prefixed } from '../nn/params.ts'
@@ -21,8 +20,10 @@ import {
   sharedInputs,
   traceBlock,
 } from './blocks.ts'
+import { adapterFactors, dropoutFactors } from './dropout.ts'
 import { tracedEmbedding } from './forward.ts'
 import { addLookupGradients, lookUp } from './lookups.ts'
+import { keptInputs, type StateStore } from './states.ts'
 import type { Workspace } from './workspace.ts'
 
 /** What compiled functions, results and settings the parts of a backward pass share. */
@@ -54,13 +55,15 @@ export interface TrunkOptions {
   readonly dropout: number
   /** Has the parameters of blocks that are not among those that are given. */
   readonly blocks?: BlockSource
+  /** Keeps the states between blocks, where they are not to stay in memory; there are then no saved values. */
+  readonly states?: StateStore
 }
 
 /** The trunk of a config. */
 export function createTrunk(
   config: ModelConfig,
   { functions, workspace, kernels }: BackwardParts,
-  { saved, dropout, blocks: source }: TrunkOptions,
+  { saved, dropout, blocks: source, states }: TrunkOptions,
 ): Trunk {
   const family = familyOf(config)
   const shared = sharedInputs(config)
@@ -94,30 +97,31 @@ export function createTrunk(
     })
 
   return async (params, batch, rng) => {
-    const drawn = (name: string, shape: readonly number[], rate: number) => {
-      if (!rng) throw new TypeError('accumulate: dropout is on; pass a random stream')
-      return dropoutFactors(rng.split(name), shape, rate)
-    }
-    const factors = (name: string, shape: readonly number[]): Arrays =>
-      dropout === 0 ? {} : { dropout: drawn(name, shape, dropout) }
     const [b, l] = batch.ids.shape as [number, number]
     const stream = [b, l + (family.prepended ?? 0), config.width]
+    const factors = (name: string, shape: readonly number[]): Arrays =>
+      dropout === 0 ? {} : { dropout: dropoutFactors(rng, name, shape, dropout) }
     const rows = lookUp(config, family, params, batch)
     const embedGiven = { ...rows, ...paramInputs(params, family.embedPaths), ...factors('embed', stream) }
     let x = (await workspace.run('x0', embedForward, embedGiven)).x as FloatArray
     const given = shared(batch)
-    const inputs: Arrays[] = []
+    /** The inputs of a layer besides states and parameters: drawn again, they are the same. */
+    const besides = (layer: number, own: Arrays): Arrays => ({
+      ...given,
+      ...factors(`layer ${layer}`, [family.drops, ...stream]),
+      ...adapterFactors(config, own, (module, width, rate) =>
+        dropoutFactors(rng, `layer ${layer}.${module}`, [sizeOf(stream.slice(0, 2)), width], rate),
+      ),
+    })
+    const inputs = keptInputs(states)
     for (let layer = 0; layer < config.layers; layer++) {
       // The way back begins with the last block, which is then still there.
       const next = Math.min(layer + 1, config.layers - 1)
       const own = await readBlock(config, params, layer, { source, next })
-      const dropped = factors(`layer ${layer}`, [family.drops, ...stream])
-      const adapterDropped = adapterFactors(config, own, (module, width, rate) =>
-        drawn(`layer ${layer}.${module}`, [sizeOf(stream.slice(0, 2)), width], rate),
-      )
-      const blockGiven = { x, ...given, ...dropped, ...adapterDropped }
-      const { y, ...kept } = await workspace.run(`forward ${layer}`, forwardOf(layer), { ...blockGiven, ...own })
-      inputs.push({ ...blockGiven, ...kept })
+      const others = besides(layer, own)
+      const slot = `forward ${inputs.slot(layer)}`
+      const { y, ...kept } = await workspace.run(slot, forwardOf(layer), { x, ...others, ...own })
+      await inputs.put(layer, x, { ...others, ...kept })
       x = y as FloatArray
     }
 
@@ -138,7 +142,8 @@ export function createTrunk(
         // Two slots in turn, so that a gradient is not written over while it is read.
         const slot = `backward ${layer % 2} ${fresh}`
         const weights = await readBlock(config, params, layer, { source, next: Math.max(0, layer - 1) })
-        const d = await workspace.run(slot, backwardOf(layer, wanted), { dy, ...inputs[layer]!, ...weights }, into)
+        const kept = await inputs.get(layer, () => besides(layer, weights))
+        const d = await workspace.run(slot, backwardOf(layer, wanted), { dy, ...kept, ...weights }, into)
         if (!fresh) addGradients(grads, prefixed(prefix, below('d.p.', d)), kernels)
         if (trainedBelow[layer]) dy = d['d.x']!
       }
@@ -173,28 +178,4 @@ export function gradientsBy(wanted: readonly string[], inputs: Tensors, y: Tenso
 function embedded(config: ModelConfig, { dropout, ...inputs }: Tensors): Tensor {
   const x = tracedEmbedding(config, inputs)
   return dropout ? mul(x, dropout) : x
-}
-
-/** The `lora_dropout` of each linear layer that an adapter with dropout changes, beside its other parameters. */
-function adapterFactors(
-  { adapter }: ModelConfig,
-  params: Arrays,
-  draw: (module: string, width: number, rate: number) => FloatArray,
-): Arrays {
-  if (!adapter?.dropout) return {}
-  return Object.fromEntries(
-    adapterPairs(Object.keys(params)).map(({ a }) => {
-      const module = a.slice(0, -'lora_A.weight'.length)
-      return [`${module}lora_dropout`, draw(module, params[a]!.shape[1]!, adapter.dropout)]
-    }),
-  )
-}
-
-/** 0 with probability `rate`, else 1 / (1 − rate). */
-function dropoutFactors(rng: Random, shape: readonly number[], rate: number): FloatArray {
-  const kept = 1 / (1 - rate)
-  return floats(
-    shape,
-    Float32Array.from({ length: sizeOf(shape) }, () => (rng.uniform() < rate ? 0 : kept)),
-  )
 }

@@ -1,10 +1,13 @@
 /** Models that are run within a given memory: what is outside of blocks is loaded, blocks are read as they are needed. */
 
-import { mostDemanding, type PlannedRun, planMemory, planText } from '../execute/memoryPlan.ts'
+import { tmpdir } from 'node:os'
+import { type PlannedRun, planMemory, planText } from '../execute/memoryPlan.ts'
+import type { StateStore } from '../execute/states.ts'
 import type { Sink, Source } from '../io/files.ts'
 import { bytesOf, type ModelFiles, openModelFiles, pathsOf, readOuter, saveFrom, withParams } from '../models/files.ts'
 import type { Model } from '../models/model.ts'
 import { freeMemory } from '../node/freeMemory.ts'
+import { spilledStates } from '../node/spilledStates.ts'
 import { type StreamedBlocks, streamedBlocks } from '../node/streamedBlocks.ts'
 import type { Device } from '../runtime/device.ts'
 import { adapterTrains } from '../train/lora.ts'
@@ -20,7 +23,13 @@ export interface StreamedModel {
    * Plans runs that follow each other by the one that needs the most, tells the plan, and begins to read.
    * @throws RangeError saying the smallest memory that works
    */
-  plan(...runs: readonly StreamedRun[]): StreamedBlocks
+  plan(...runs: readonly StreamedRun[]): PlannedBlocks
+}
+
+/** Blocks within a plan. What they waited for are weights and states; both end together. */
+export interface PlannedBlocks extends StreamedBlocks {
+  /** Keeps the states between blocks, where they do not fit into the memory. */
+  readonly states?: StateStore
 }
 
 /** What is planned of a run, besides the model and its memory. */
@@ -29,12 +38,14 @@ export type StreamedRun = Omit<PlannedRun, 'config' | 'outerBytes' | 'blockBytes
 /**
  * Opens a model for a memory: by default all that is free, which is then not told.
  * @param path what `openSource` knows it by
+ * @param folder where states between blocks are that do not fit
  */
 export async function openStreamed(
   context: Pick<Context, 'say'>,
   path: string,
   source: Source,
   memory: number | undefined,
+  folder = tmpdir(),
 ): Promise<StreamedModel> {
   const files = await openModelFiles(source)
   const { config } = files
@@ -45,9 +56,26 @@ export async function openStreamed(
       const outerBytes = bytesOf(files, pathsOf(files))
       const blockBytes = Math.max(...config.attention.map((_, layer) => bytesOf(files, pathsOf(files, layer))))
       const given = { config, outerBytes, blockBytes, memory: memory ?? freeMemory() }
-      const plan = planMemory(mostDemanding(runs.map((run) => ({ ...run, ...given }))))
+      const plan = planMemory(...runs.map((run) => ({ ...run, ...given })))
       if (memory !== undefined) context.say(planText(plan))
-      return streamedBlocks(path, config, { resident: plan.resident })
+      const blocks = streamedBlocks(path, config, { resident: plan.resident })
+      return plan.spilled > 0 ? withStates(blocks, folder) : blocks
+    },
+  }
+}
+
+function withStates(blocks: StreamedBlocks, folder: string): PlannedBlocks {
+  const states = spilledStates(folder)
+  return {
+    ...blocks,
+    states,
+    reading() {
+      const { waited, ...read } = blocks.reading()
+      return { ...read, waited: waited + states.waited() }
+    },
+    async dispose() {
+      await blocks.dispose()
+      await states.dispose()
     },
   }
 }

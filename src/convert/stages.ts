@@ -9,6 +9,7 @@ import type { BlockSource } from '../execute/blocks.ts'
 import { createForward } from '../execute/forward.ts'
 import type { Batch } from '../execute/objective.ts'
 import { type Score, scoreJob } from '../execute/perplexity.ts'
+import type { StateStore } from '../execute/states.ts'
 import { batches, heldOut } from '../io/batches.ts'
 import type { Model } from '../models/model.ts'
 import type { Device } from '../runtime/device.ts'
@@ -31,6 +32,8 @@ export interface StageJob extends StageHost {
   readonly lora?: LoraOptions
   /** Has the parameters of blocks that models do not have; adapters then stay beside them. */
   readonly blocks?: BlockSource
+  /** Keeps the states between blocks of a finetuning. Default: they stay in memory. */
+  readonly states?: StateStore
   readonly seed: number
 }
 
@@ -144,11 +147,12 @@ export async function* finetuned(job: StageJob, name: string, model: Model): Job
   if (job.finetune.steps === 0) return idle(model)
   const { length, batch } = job.finetune
   const validationTokens = job.validationTokens.subarray(0, validationBatches * batch * length + 1)
-  const { device, trainTokens, lora, blocks } = job
+  const { device, trainTokens, lora, blocks, states } = job
+  const streams = { ...(blocks && { blocks }), ...(states && { states }) }
   const learner = lora ? addLora(model, lora, random(job.seed).split('lora')) : model
   const { params, seconds, curve } = yield* runStage(job, name, 'finetune', (run) =>
     trainOnText(
-      { device, model: learner, trainTokens, validationTokens, recipe: job.finetune, ...(blocks && { blocks }) },
+      { device, model: learner, trainTokens, validationTokens, recipe: job.finetune, ...streams },
       { ...run, ...(lora && { trains: adapterTrains(learner.config) }) },
     ),
   )

@@ -3,6 +3,7 @@
 import { formatBytes } from '../base/format.ts'
 import type { ModelConfig } from '../models/model.ts'
 import { headRows } from './rows.ts'
+import { statesBesideStore } from './states.ts'
 
 /** How often a pass holds a block's states, the weights of its attention, and the logits of some rows. */
 const passes = {
@@ -44,8 +45,10 @@ export interface MemoryPlan {
   readonly outer: number
   /** What learns, with gradients and moments. */
   readonly learned: number
-  /** States between blocks that are kept for the way back. */
+  /** States between blocks that are kept for the way back: all of them, or those that are not on disk. */
   readonly boundaries: number
+  /** States between blocks that are on disk until the way back, which is no memory: 0 where they fit beside two blocks. */
+  readonly spilled: number
   /** What one block is computed in. */
   readonly working: number
   /** Blocks that are in memory: those that stay, and two that come and go. */
@@ -61,15 +64,14 @@ const programBytes = 350e6
 const slack = 1.5
 
 /**
- * Plans a run: what is left beside all that must be there holds as many blocks as fit, so that fewer are read again.
+ * Plans runs that follow each other by the one that needs the most: what is left beside all that must be there holds as
+ * many blocks as fit, so that fewer are read again. States between blocks that do not fit beside two blocks are on disk.
  * @throws RangeError with the smallest memory that works, when this is less.
  */
-export function planMemory(run: PlannedRun): MemoryPlan {
+export function planMemory(...runs: readonly PlannedRun[]): MemoryPlan {
+  const [inMemory, onDisk] = [false, true].map((spills) => mostDemanding(runs, spills)) as [Demand, Demand]
+  const { run, fixed, needed, least } = inMemory.least <= inMemory.run.memory ? inMemory : onDisk
   const { config, blockBytes, blocks = config.layers, memory } = run
-  const fixed = fixedBytes(run)
-  const needed = total(fixed)
-  const passing = Math.min(2, blocks) * blockBytes
-  const least = needed + passing
   if (memory < least) {
     throw new RangeError(
       `memory: got ${formatBytes(memory)}, want at least ${formatBytes(Math.ceil(least / 1e8) * 1e8)}, which hold two blocks ` +
@@ -83,25 +85,49 @@ export function planMemory(run: PlannedRun): MemoryPlan {
   return { ...fixed, blocks: held, resident, total: needed + held, memory }
 }
 
+/** What a run needs. */
+interface Demand {
+  readonly run: PlannedRun
+  readonly fixed: ReturnType<typeof fixedBytes>
+  /** Beside blocks, and with two of them. */
+  readonly needed: number
+  readonly least: number
+}
+
 /** The run that needs the most beside blocks: a plan of it holds for the others too. */
-export function mostDemanding(runs: readonly PlannedRun[]): PlannedRun {
-  return runs.reduce((most, run) => (total(fixedBytes(run)) > total(fixedBytes(most)) ? run : most))
+function mostDemanding(runs: readonly PlannedRun[], spills: boolean): Demand {
+  const spilled = spills ? Math.max(...runs.map(spilledBytes)) : 0
+  const demands = runs.map((run): Demand => {
+    const fixed = { ...fixedBytes(run, spills), spilled }
+    const needed = fixed.program + fixed.outer + fixed.learned + fixed.boundaries + fixed.working
+    return { run, fixed, needed, least: needed + Math.min(2, run.blocks ?? run.config.layers) * run.blockBytes }
+  })
+  return demands.reduce((most, demand) => (demand.needed > most.needed ? demand : most))
 }
 
 /** What must be there whatever blocks are. */
-function fixedBytes(run: PlannedRun) {
-  const { config, outerBytes: outer, held = 0, batch, length, pass } = run
+function fixedBytes(run: PlannedRun, spills: boolean) {
+  const { outerBytes: outer, held = 0 } = run
+  const spilled = spills && spilledBytes(run) > 0
   return {
     program: programBytes,
     outer,
     learned: 16 * run.learned + 4 * held,
-    boundaries: pass === 'finetune' ? 4 * (config.layers + 1) * batch * length * config.width : 0,
+    boundaries: statesOf(run, spilled ? statesBesideStore : run.config.layers + 1),
+    spilled: 0,
     working: slack * workingBytes(run),
   }
 }
 
-const total = (parts: Readonly<Record<string, number>>): number =>
-  Object.values(parts).reduce((sum, bytes) => sum + bytes, 0)
+/** What a run has on disk where its states are there; nothing where so few are no more than what stays in memory. */
+function spilledBytes(run: PlannedRun): number {
+  return run.config.layers < statesBesideStore ? 0 : statesOf(run, run.config.layers)
+}
+
+/** Bytes of the states between blocks that are kept of a run. */
+function statesOf({ config, batch, length, pass }: PlannedRun, count: number): number {
+  return pass === 'finetune' ? 4 * count * batch * length * config.width : 0
+}
 
 /** What the computation of a block, or of the losses after the last, holds besides weights. */
 function workingBytes({ config, batch, length, pass }: PlannedRun): number {
@@ -124,6 +150,7 @@ export function planText(plan: MemoryPlan): string {
     ['computing a block', plan.working],
   ] as const
   const listed = parts.filter(([, bytes]) => bytes > 0).map(([name, bytes]) => `${name} ${formatBytes(bytes)}`)
+  const disk = plan.spilled > 0 ? `; states between blocks on disk: ${formatBytes(plan.spilled)}` : ''
   const stay = plan.resident > 0 ? `${plan.resident} blocks stay, ` : ''
-  return `memory: ${formatBytes(plan.total)} of ${formatBytes(plan.memory)}: ${listed.join(', ')}, blocks ${formatBytes(plan.blocks)} (${stay}the others are read as they are needed)`
+  return `memory: ${formatBytes(plan.total)} of ${formatBytes(plan.memory)}: ${listed.join(', ')}, blocks ${formatBytes(plan.blocks)} (${stay}the others are read as they are needed)${disk}`
 }

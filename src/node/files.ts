@@ -74,7 +74,7 @@ export function folderStore(path: string): Store {
 }
 
 /** What a file is called until it is whole. */
-const temporaryOf = (file: string) => `.${file}.${process.pid}.tmp`
+export const temporaryOf = (file: string) => `.${file}.${process.pid}.tmp`
 
 /**
  * Removes the files that were being written in a folder, and in those inside of it, when their process was killed.

@@ -7,6 +7,7 @@ import type { BlockSource } from '../execute/blocks.ts'
 import { createForward } from '../execute/forward.ts'
 import { heldOutLoss } from '../execute/heldOut.ts'
 import type { Batch } from '../execute/objective.ts'
+import type { StateStore } from '../execute/states.ts'
 import { batches, heldOut } from '../io/batches.ts'
 import type { Model } from '../models/model.ts'
 import type { Device } from '../runtime/device.ts'
@@ -38,7 +39,7 @@ export interface Recipe {
 }
 
 /** What a training job works on. */
-export interface TextTask extends Pick<BatchTask, 'device' | 'model' | 'recipe' | 'blocks'> {
+export interface TextTask extends Pick<BatchTask, 'device' | 'model' | 'recipe' | 'blocks' | 'states'> {
   readonly trainTokens: Int32Array
   /** Held-out tokens; without them nothing is validated. */
   readonly validationTokens?: Int32Array
@@ -63,6 +64,8 @@ export interface BatchTask {
   readonly recipe: Recipe
   /** Has the parameters of blocks that the model does not; nothing of a block is then kept for its way back. */
   readonly blocks?: BlockSource
+  /** Keeps the states between blocks for the way back. Default: they stay in memory. */
+  readonly states?: StateStore
 }
 
 /**
@@ -71,10 +74,11 @@ export interface BatchTask {
  */
 export async function* trainOnBatches({ device, model, recipe, ...data }: BatchTask, run: RunOptions): Job<Trained> {
   const { config, params } = model
-  const { blocks } = data
+  const { blocks, states } = data
   const objective = createBackward(device, config, {
     dropout: recipe.dropout ?? 0,
     ...(blocks && { blocks, saved: [] }),
+    ...(states && { states }),
   })
   const forward = createForward(device, config, blocks && { blocks })
   const loss = (current: Params) => heldOutLoss(forward, config, current, data.heldOut!)

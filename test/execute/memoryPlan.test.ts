@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { mostDemanding, type PlannedRun, planMemory } from '../../src/execute/memoryPlan.ts'
+import { type PlannedRun, planMemory, planText } from '../../src/execute/memoryPlan.ts'
 import { llama } from '../../src/models/llama.ts'
 
 const config = llama.configOf({ layers: 8, heads: 4, width: 64, vocab: 1000, maxLength: 256 })
@@ -18,18 +18,64 @@ describe('a plan of memory', () => {
   })
 
   it('of several runs is that of the one which needs the most, whose least memory is enough for all', () => {
-    const runs = [run, { ...run, length: 256, pass: 'finetune' as const }, { ...run, learned: 1.1e6 }]
-    const most = mostDemanding(runs)
-    assert.equal(most, runs[1])
-    const message = (() => {
-      try {
-        planMemory({ ...most, memory: 1 })
-      } catch (error) {
-        return (error as Error).message
-      }
-      return ''
-    })()
-    const [, least] = /want at least (\d+) MB/.exec(message) ?? []
-    for (const one of runs) assert.doesNotThrow(() => planMemory({ ...one, memory: Number(least) * 1e6 }))
+    const runs = [run, { ...run, length: 256, pass: 'finetune' as const }, { ...run, learned: 1.1e6 }] as const
+    const least = leastOf(...runs)
+    assert.ok(least >= Math.max(...runs.map((one) => leastOf(one))))
+    for (const one of runs) assert.doesNotThrow(() => planMemory({ ...one, memory: least }))
+    assert.ok(planMemory(...runs).total >= planMemory(runs[1]).total)
+  })
+
+  describe('of a finetuning', () => {
+    const long: PlannedRun = { ...run, batch: 8, length: 256, pass: 'finetune', memory: 1e12 }
+    const states = 4 * 8 * 256 * 64
+    const whole = planMemory(long)
+    const tight = whole.total - whole.blocks + 2 * long.blockBytes
+
+    it('keeps the states between blocks in memory as long as they fit beside two blocks, and then has them on disk', () => {
+      assert.deepEqual([whole.boundaries, whole.spilled], [9 * states, 0])
+      const fits = planMemory({ ...long, memory: tight })
+      assert.deepEqual([fits.boundaries, fits.spilled, fits.resident], [9 * states, 0, 0])
+      assert.doesNotMatch(planText(fits), /disk/)
+      const spills = planMemory({ ...long, memory: tight - 1 })
+      assert.deepEqual([spills.boundaries, spills.spilled], [6 * states, 8 * states])
+      assert.equal(spills.total, tight - 3 * states)
+      assert.match(planText(spills), /; states between blocks on disk: 4\.2 MB$/)
+    })
+
+    it('needs less than it would with all of them, down to those that are computed with', () => {
+      assert.doesNotThrow(() => planMemory({ ...long, memory: tight - 3 * states }))
+      const shown = /got .*, want at least .*, which hold two blocks/
+      assert.throws(() => planMemory({ ...long, memory: tight - 3 * states - 1 }), shown)
+    })
+
+    it('of few layers has nothing on disk, since it would save nothing', () => {
+      const few = { ...long, config: llama.configOf({ layers: 5, heads: 4, width: 64, vocab: 1000, maxLength: 256 }) }
+      const { total, blocks } = planMemory(few)
+      assert.throws(() => planMemory({ ...few, memory: total - blocks + 2 * few.blockBytes - 1 }), /want at least/)
+    })
+
+    it('with states on disk holds for what else is run, such as a distillation that then needs the most', () => {
+      const small: PlannedRun = { ...long, length: 16, pass: 'distill', learned: 0, memory: tight - 1 }
+      const base = planMemory({ ...small, memory: 1e12 })
+      const learned = Math.floor((tight - states - (base.total - base.blocks + 2 * long.blockBytes)) / 16)
+      const distill = { ...small, learned }
+      const both = planMemory({ ...long, memory: tight - 1 }, distill)
+      assert.equal(both.spilled, 8 * states)
+      assert.equal(both.total, planMemory(distill).total)
+    })
   })
 })
+
+/** The least memory of some runs that is told. */
+function leastOf(...runs: readonly PlannedRun[]): number {
+  const tight = runs.map((one) => ({ ...one, memory: 1 }))
+  let told = ''
+  assert.throws(
+    () => planMemory(...tight),
+    ({ message }: Error) => {
+      told = message
+      return true
+    },
+  )
+  return Number(/want at least (\d+) MB/.exec(told)![1]) * 1e6
+}

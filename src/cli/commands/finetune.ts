@@ -44,7 +44,7 @@ export const run: Run<typeof finetuneOptions, 'model'> = async (context, { model
   if (options.memory !== undefined && !lora) {
     throw new UsageError('--memory: weights that are read as they are needed do not learn; pass --lora')
   }
-  const streamed = options.memory && (await openStreamed(context, path, source, options.memory))
+  const streamed = options.memory && (await openStreamed(context, path, source, options.memory, out))
   const { batch = 8 } = options
   const data = await openTrainingData(source, { ...options, batch, seed, ...(streamed && { model: streamed.model }) })
   if (keepAdapter && !lora && !data.model.config.adapter) {
@@ -57,15 +57,16 @@ export const run: Run<typeof finetuneOptions, 'model'> = async (context, { model
   const blocks = streamed ? streamed.plan({ batch, length, learned, pass: 'finetune' }) : undefined
   // Weights that are not in memory are merged when they are written.
   const kept = keepAdapter || streamed !== undefined
-  const task = { device, ...data, recipe, keepAdapter: kept, ...(lora && { lora }), ...(blocks && { blocks }) }
+  const streams = { ...(blocks && { blocks }), ...(blocks?.states && { states: blocks.states }) }
+  const task = { device, ...data, recipe, keepAdapter: kept, ...(lora && { lora }), ...streams }
   const settings = await settingsOf(path, data, options, recipe)
   const job = await folder.begin(settings)
   if (job.finished) {
     const { command: _c, seed: _s, recipe: _r, lora: _l, settings: _settings, curve: _curve, ...was } = job.finished
     return outcomeOf(was as Value)
   }
-  const done = await runTraining(context, job, options, 'finetune', (run) => finetune(task, { ...run, consume: true }))
-  await blocks?.dispose()
+  const tuned = runTraining(context, job, options, 'finetune', (run) => finetune(task, { ...run, consume: true }))
+  const done = await tuned.finally(() => blocks?.dispose())
   const value = { ...endValue(out, data, done), ...(blocks && { waited: blocks.reading().waited }) }
   const { json: tokenizer } = data.tokenizer
   await job.finish(async (result) => {

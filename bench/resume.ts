@@ -19,7 +19,6 @@ const targetSeconds = 5
 const commands: Readonly<Record<string, readonly string[]>> = {
   distill: ['distill', 'models/tiny'],
   'finetune --lora': ['finetune', 'models/tiny', '--lora', 'rank=8', '--resume'],
-  finetune: ['finetune', 'models/tiny', '--resume'],
   convert: ['convert', 'models/tiny', '--resume'],
 }
 /** Steps that are asked for, by the option of each command. */
@@ -43,7 +42,7 @@ export const resumeBench: Bench = {
       // The first round, which is not kept, begins the jobs.
       const times = await interleaved(
         argv.map((words) => () => untilStep(words)),
-        quick ? 1 : 5,
+        quick ? 1 : 3,
         note,
       )
       return Object.keys(commands).map((name, i): Row => {

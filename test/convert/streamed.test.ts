@@ -3,12 +3,13 @@
 import assert from 'node:assert/strict'
 import { before, describe, it } from 'node:test'
 import { isMapPath } from '../../src/attention/mapParams.ts'
-import type { Params } from '../../src/base/array.ts'
+import type { FloatArray, Params } from '../../src/base/array.ts'
 import { finish } from '../../src/base/progress.ts'
 import { random } from '../../src/base/random.ts'
 import { type Conversion, type ConvertJob, convert } from '../../src/convert/convert.ts'
 import { reportOf } from '../../src/convert/report.ts'
 import type { BlockSource } from '../../src/execute/blocks.ts'
+import type { StateStore } from '../../src/execute/states.ts'
 import { isAdapterPath } from '../../src/models/adapter.ts'
 import { filesOf, layerOf, withParams } from '../../src/models/files.ts'
 import { below } from '../../src/nn/params.ts'
@@ -61,7 +62,23 @@ const jobOf = (changes: Partial<ConvertJob> = {}): ConvertJob => ({
   clock: () => 0,
   ...changes,
 })
-const streamed = { teacher: { config: teacher.config, params: outer }, blocks: lent() }
+/** States between blocks that a finetuning stored, and had back. */
+const counts = { stored: 0, read: 0 }
+function stored(): StateStore {
+  const known = new Map<number, FloatArray>()
+  return {
+    async write(layer, states) {
+      counts.stored += 1
+      known.set(layer, structuredClone(states))
+    },
+    async read(layer) {
+      counts.read += 1
+      return known.get(layer)!
+    },
+  }
+}
+
+const streamed = { teacher: { config: teacher.config, params: outer }, blocks: lent(), states: stored() }
 
 /** Whether two values of JSON are equal but for numbers, which are close. */
 function close(got: unknown, want: unknown, where = ''): void {
@@ -86,6 +103,8 @@ describe('a conversion of blocks that are read as they are needed', () => {
       curves,
     })
     close(plain(parts!), plain(whole!))
+    // Of three layers, in three steps of the teacher, the model and the map beside it.
+    assert.deepEqual(counts, { stored: 27, read: 27 })
   })
 
   it('has its report, maps and curves of attention among it', async () => {

@@ -50,8 +50,9 @@ export async function* distillLayers(job: LayersJob): Job<DistilledLayers> {
   const learning = textLearning(recipe, job.trainTokens, job.validationTokens)
   const measured = (params: Params) => objective.measure(params, learning.validate.batches)
   try {
-    const before = await measured(job.params)
     const { params, curve, seconds } = yield* runMaps(job, 'maps', objective, job.params, learning)
+    // Only now, so that a job that goes on does not wait for it.
+    const before = await measured(job.params)
     const after = await measured(params)
     const maps = Object.fromEntries(Object.entries(params).filter(([path]) => isMapPath(path)))
     const found = layerRange(layers).map((layer, i) => ({ layer, before: before[i]!, after: after[i]! }))

@@ -48,7 +48,8 @@ export function chunkedHybrid(
   const phiK = features(keys)
   const farScale = farScaleOf(keys, window, q.shape[2]!)
   const farRows = farScale && cutScale(farScale, count, size)
-  const values = chunks.cut(withOnes(v))
+  const v1 = withOnes(v)
+  const values = chunks.cut(v1)
   const withSinks = (x: Tensor, of: Tensor) => afterSinks(chunks.withPrevious(x), of, sinks)
   const empty = (x: Tensor) => pad(chunks.withPrevious(x), 3, sinks, 0)
   const { scores, linearScale } = blended(
@@ -61,7 +62,7 @@ export function chunkedHybrid(
     chunkReach(settings, chunks, q, keyMask),
     farRows,
   )
-  const near = matmul(scores, withSinks(values, withOnes(v)))
+  const near = matmul(scores, withSinks(values, v1))
   if (part === 'window') return normalised(chunks.join(near))
   const far = farSums(phiQ.phi, phiK, values, farRows)
   return normalised(chunks.join(add(near, linearScale ? mul(far, linearScale) : far)))

@@ -37,7 +37,8 @@ export function hybridMemory(settings: HybridSettings, sizes: HeadSizes): Memory
     attend({ sums, shift, keys, values, filled: old, left, isSink, sinkKeys, sinkValues, start }, params, { q, k, v }) {
       const l = q.shape[2]!
       const { q: ofQ, k: ofK } = mapParams(params)
-      const recent = { k: concat([keys!, k], 2), v: withOnes(concat([values!, v], 2)) }
+      const recentValues = concat([values!, v], 2)
+      const recent = { k: concat([keys!, k], 2), v: withOnes(recentValues) }
       const b = old!.shape[0]!
       const seen = concat([old!, filled(q, [b, l], 1)], 1)
       const byFeatures = isSink ? mul(seen, sub(1, isSink)) : seen
@@ -72,7 +73,7 @@ export function hybridMemory(settings: HybridSettings, sizes: HeadSizes): Memory
       const next = {
         sums: add(rescaled(past, nextShift), matmul(transpose(leaving(phiK.phi)), added)),
         keys: slice(recent.k, 2, l, l + window),
-        values: slice(concat([values!, v], 2), 2, l, l + window),
+        values: slice(recentValues, 2, l, l + window),
         ...(nextShift && { shift: nextShift }),
         ...(sinks > 0 && { newKeys: k, newValues: v }),
       }

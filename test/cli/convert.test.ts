@@ -1,44 +1,19 @@
 /** `hedgehog convert` of a model within a memory, beside the same in memory. */
 
 import assert from 'node:assert/strict'
-import { EventEmitter } from 'node:events'
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { random } from '../../src/base/random.ts'
-import { commands } from '../../src/cli/commands.ts'
-import { runCommandLine } from '../../src/cli/program.ts'
 import { openModelFiles } from '../../src/models/files.ts'
 import { loadModel, saveModel } from '../../src/models/folder.ts'
 import { folderSink, folderSource } from '../../src/node/files.ts'
 import { near } from '../tensors.ts'
+import { hedgehog } from './hedgehog.ts'
 
 let folder = ''
 const at = (...parts: readonly string[]) => join(folder, ...parts)
-
-async function hedgehog(
-  argv: readonly string[],
-  see?: (record: { phase?: string; step?: number }, stop: () => void) => void,
-) {
-  const signals = new EventEmitter()
-  const written = { out: '', err: '' }
-  const write = (text: string) => {
-    written.out += text
-    if (see && text.startsWith('{')) see(JSON.parse(text), () => signals.emit('SIGINT'))
-  }
-  const code = await runCommandLine([...argv], commands, {
-    out: { write },
-    err: { write: (text) => (written.err += text) },
-    env: {},
-    signals,
-    version: '1.2.3',
-    now: () => 0,
-    memory: () => 0,
-    exit: () => {},
-  })
-  return { code, ...written }
-}
 
 async function succeeds(argv: readonly string[]) {
   const found = await hedgehog([...argv, '--json'])

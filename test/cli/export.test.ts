@@ -6,15 +6,14 @@ import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { random } from '../../src/base/random.ts'
-import { commands } from '../../src/cli/commands.ts'
 import { exportOptions } from '../../src/cli/optionTables.ts'
-import { runCommandLine } from '../../src/cli/program.ts'
 import { linearize } from '../../src/convert/linearize.ts'
 import { weightTypes } from '../../src/deploy/storage.ts'
 import { exportTargets } from '../../src/deploy/targets.ts'
 import { loadTokenizer } from '../../src/io/tokenizer.ts'
 import { loadModel, saveModel } from '../../src/models/folder.ts'
 import { folderSink, folderSource } from '../../src/node/files.ts'
+import { hedgehog as commandLine } from './hedgehog.ts'
 
 const source = folderSource(fileURLToPath(new URL('../fixtures/gpt2-tiny', import.meta.url)))
 const folder = await mkdtemp(join(tmpdir(), 'hedgehog-export-'))
@@ -27,20 +26,7 @@ const save = async (name: string, map: string) =>
 await save('converted', 'hedgehog')
 await save('hybrid', 'hybrid:4')
 
-async function hedgehog(argv: readonly string[], signals = new EventEmitter()) {
-  const written = { out: '', err: '' }
-  const code = await runCommandLine([...argv], commands, {
-    out: { write: (text) => (written.out += text) },
-    err: { write: (text) => (written.err += text) },
-    env: {},
-    signals,
-    version: '1.2.3',
-    now: () => 0,
-    memory: () => 0,
-    exit: () => {},
-  })
-  return { code, ...written }
-}
+const hedgehog = (argv: readonly string[], signals?: EventEmitter) => commandLine(argv, undefined, signals)
 
 describe('export', () => {
   test('writes the model, its weights and its tokenizer, and says how near it is', async () => {

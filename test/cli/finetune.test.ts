@@ -1,39 +1,16 @@
 /** `hedgehog finetune` on each kind of data, interrupted and resumed, with adapters merged and kept; and `convert --lora`. */
 
 import assert from 'node:assert/strict'
-import { EventEmitter } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { commands } from '../../src/cli/commands.ts'
-import { runCommandLine } from '../../src/cli/program.ts'
 import { loadModel } from '../../src/models/folder.ts'
 import { folderSource } from '../../src/node/files.ts'
+import { hedgehog } from './hedgehog.ts'
 
 let folder = ''
 const at = (name: string) => join(folder, name)
-
-/** Runs a command line here; `see` gets each progress record and a way to press Ctrl-C. */
-async function hedgehog(argv: readonly string[], see?: (record: { step?: number }, interrupt: () => void) => void) {
-  const signals = new EventEmitter()
-  const written = { out: '', err: '' }
-  const write = (text: string) => {
-    written.out += text
-    if (see && text.startsWith('{')) see(JSON.parse(text), () => signals.emit('SIGINT'))
-  }
-  const code = await runCommandLine([...argv], commands, {
-    out: { write },
-    err: { write: (text) => (written.err += text) },
-    env: {},
-    signals,
-    version: '1.2.3',
-    now: () => 0,
-    memory: () => 0,
-    exit: () => {},
-  })
-  return { code, ...written }
-}
 
 async function succeeds(argv: readonly string[]) {
   const found = await hedgehog([...argv, '--json'])

@@ -1,32 +1,17 @@
 import assert from 'node:assert/strict'
-import { EventEmitter } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { commands } from '../../src/cli/commands.ts'
-import { runCommandLine } from '../../src/cli/program.ts'
+import { hedgehog } from './hedgehog.ts'
 
 const model = fileURLToPath(new URL('../fixtures/gpt2-tiny', import.meta.url))
 
 const folder = await mkdtemp(join(tmpdir(), 'hedgehog-generate-'))
 after(() => rm(folder, { recursive: true }))
 
-async function generate(...argv: readonly string[]) {
-  const written = { out: '', err: '' }
-  const code = await runCommandLine(['generate', model, ...argv], commands, {
-    out: { write: (text) => (written.out += text) },
-    err: { write: (text) => (written.err += text) },
-    env: {},
-    signals: new EventEmitter(),
-    version: '1.2.3',
-    now: () => 0,
-    memory: () => 0,
-    exit: () => {},
-  })
-  return { code, ...written }
-}
+const generate = (...argv: readonly string[]) => hedgehog(['generate', model, ...argv])
 
 test('generate prints the prompt and goes on from it, the same for the same seed', async () => {
   const [once, again, other] = [

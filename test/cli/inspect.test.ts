@@ -1,34 +1,17 @@
 /** `hedgehog inspect` as a person meets it: results, wrong usage, Ctrl-C. */
 
 import assert from 'node:assert/strict'
-import { EventEmitter } from 'node:events'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { random } from '../../src/base/random.ts'
-import { commands } from '../../src/cli/commands.ts'
-import { runCommandLine } from '../../src/cli/program.ts'
+import { hedgehog } from './hedgehog.ts'
 
 const model = fileURLToPath(new URL('../fixtures/gpt2-tiny', import.meta.url))
 let folder = ''
 const at = (...parts: readonly string[]) => join(folder, ...parts)
-
-async function hedgehog(argv: readonly string[], see?: (record: { phase?: string }, interrupt: () => void) => void) {
-  const signals = new EventEmitter()
-  const written = { out: '', err: '' }
-  const write = (text: string) => {
-    written.out += text
-    if (see && text.startsWith('{')) see(JSON.parse(text), () => signals.emit('SIGINT'))
-  }
-  const code = await runCommandLine([...argv], commands, {
-    out: { write },
-    err: { write: (text) => (written.err += text) },
-    ...{ env: {}, signals, version: '1.2.3', now: () => 0, memory: () => 0, exit: () => {} },
-  })
-  return { code, ...written, last: written.out.trimEnd().split('\n').at(-1)! }
-}
 
 const files = async (path: string) => (await readdir(path, { recursive: true }).catch(() => [])).sort()
 const inspecting = (...more: readonly string[]) => [

@@ -2,7 +2,6 @@
 
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
-import { EventEmitter } from 'node:events'
 import { renameSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -11,39 +10,14 @@ import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { floats, type Params } from '../../src/base/array.ts'
 import { random } from '../../src/base/random.ts'
-import { commands } from '../../src/cli/commands.ts'
-import { runCommandLine } from '../../src/cli/program.ts'
 import { openSafetensors, writeSafetensors } from '../../src/io/safetensors.ts'
 import { loadModel } from '../../src/models/folder.ts'
 import { folderSink, folderSource } from '../../src/node/files.ts'
+import { hedgehog } from './hedgehog.ts'
 
 const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 let folder = ''
 const at = (...parts: readonly string[]) => join(folder, ...parts)
-
-/** Runs a command line here; `see` gets each progress record and a way to press Ctrl-C. */
-async function hedgehog(
-  argv: readonly string[],
-  see?: (record: Record<string, unknown>, interrupt: () => void) => void,
-) {
-  const signals = new EventEmitter()
-  const written = { out: '', err: '' }
-  const write = (text: string) => {
-    written.out += text
-    if (see && text.startsWith('{')) see(JSON.parse(text), () => signals.emit('SIGINT'))
-  }
-  const code = await runCommandLine([...argv], commands, {
-    out: { write },
-    err: { write: (text) => (written.err += text) },
-    env: {},
-    signals,
-    version: '1.2.3',
-    now: () => 0,
-    memory: () => 0,
-    exit: () => {},
-  })
-  return { code, ...written, last: written.out.trimEnd().split('\n').at(-1)! }
-}
 
 async function succeeds(argv: readonly string[]) {
   const found = await hedgehog(argv)

@@ -1,14 +1,11 @@
 /** `hedgehog merge` of adapters: into weights of 16 bits, from a folder of PEFT or from beside the weights. */
 
 import assert from 'node:assert/strict'
-import { EventEmitter } from 'node:events'
 import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { random } from '../../src/base/random.ts'
-import { commands } from '../../src/cli/commands.ts'
-import { runCommandLine } from '../../src/cli/program.ts'
 import { linearize } from '../../src/convert/linearize.ts'
 import { writePeftAdapter } from '../../src/io/adapters.ts'
 import { openModelFiles } from '../../src/models/files.ts'
@@ -20,26 +17,14 @@ import { addLora, detachedAdapter } from '../../src/train/lora.ts'
 import { mergeLora } from '../../src/train/mergeLora.ts'
 import { noisyModel } from '../execute/tiny.ts'
 import { device } from '../tensors.ts'
+import { hedgehog as commandLine } from './hedgehog.ts'
 
 let folder = ''
 let adapted: Model
 const at = (name: string) => join(folder, name)
 const tokenizer = 'models/tiny/tokenizer.json'
 
-async function hedgehog(...argv: readonly string[]) {
-  const written = { out: '', err: '' }
-  const code = await runCommandLine([...argv, '--json'], commands, {
-    out: { write: (text) => (written.out += text) },
-    err: { write: (text) => (written.err += text) },
-    env: {},
-    signals: new EventEmitter(),
-    version: '1.2.3',
-    now: () => 0,
-    memory: () => 0,
-    exit: () => {},
-  })
-  return { code, ...written }
-}
+const hedgehog = (...argv: readonly string[]) => commandLine([...argv, '--json'])
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'hedgehog-merge-'))

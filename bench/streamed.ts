@@ -55,7 +55,7 @@ const kinds: Readonly<Record<string, Kind>> = {
     ...{ batch: 1, length: 512 },
     learner: (model) => addLora(linearize(model, 'hedgehog', random(1)), { rank: 8 }, random(2)),
     trains: adapterTrains,
-    objective: (device, config, blocks) => createBackward(device, config, blocks && { blocks, saved: [] }),
+    objective: (device, config, blocks) => createBackward(device, config, blocks && { blocks }),
   },
 }
 

@@ -1,10 +1,13 @@
 /** Arrays on the host: a dtype, a shape and a flat typed array, row-major. */
 
-/** `float64` is for tests and references: every float graph can be traced in it, on the CPU. */
-export type DType = 'float32' | 'float64' | 'int32'
+/**
+ * `float64` is for tests and references: every float graph can be traced in it, on the CPU. `float16` is for weights as
+ * they are stored, as words: a graph casts them before it computes.
+ */
+export type DType = 'float32' | 'float64' | 'float16' | 'int32'
 
 /** The typed arrays that hold a {@link DType}. */
-export type Data = Float32Array | Float64Array | Int32Array
+export type Data = Float32Array | Float64Array | Uint16Array | Int32Array
 
 /** A row-major array in host memory; `data.length` is the product of `shape`. */
 export interface NDArray {

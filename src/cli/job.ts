@@ -192,9 +192,14 @@ function readBack(_key: string, value: unknown): unknown {
   return typeof text === 'string' ? Number(text) : value
 }
 
+/** A command line that goes on with what it finds: without --force, which may begin anew. */
+export function unforced(commandLine: string): string {
+  return commandLine.replace(/ --force(?= |$)/, '')
+}
+
 /** How a job that was interrupted, or failed, is gone on with. */
 function told(error: Error, { commandLine }: Context, options: JobOptions, last: string | undefined): Error {
-  const { out, resume, again: given = resume ? commandLine : `${commandLine} --resume` } = options
+  const { out, resume, again: given = unforced(commandLine) + (resume ? '' : ' --resume') } = options
   const again = `go on with: ${given}`
   if (error instanceof Interrupted) return new Interrupted(`${error.message}; saved in ${join(out, work)}; ${again}`)
   if (error instanceof UsageError || (last === undefined && !error.message.includes('not written'))) return error

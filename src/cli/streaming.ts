@@ -1,11 +1,21 @@
 /** Models that are run within a given memory: what is outside of blocks is loaded, blocks are read as they are needed. */
 
 import { tmpdir } from 'node:os'
+import type { Streams } from '../execute/backward.ts'
 import { type PlannedRun, planMemory, planText } from '../execute/memoryPlan.ts'
-import type { StateStore } from '../execute/states.ts'
+import { savedBytes } from '../execute/saved.ts'
 import type { Sink, Source } from '../io/files.ts'
-import { bytesOf, type ModelFiles, openModelFiles, pathsOf, readOuter, saveFrom, withParams } from '../models/files.ts'
-import type { Model } from '../models/model.ts'
+import {
+  bytesOf,
+  type ModelFiles,
+  openModelFiles,
+  pathsOf,
+  readOuter,
+  saveFrom,
+  storedBytesOf,
+  withParams,
+} from '../models/files.ts'
+import type { Model, ModelConfig } from '../models/model.ts'
 import { freeMemory } from '../node/freeMemory.ts'
 import { spilledStates } from '../node/spilledStates.ts'
 import { type StreamedBlocks, streamedBlocks } from '../node/streamedBlocks.ts'
@@ -26,49 +36,67 @@ export interface StreamedModel {
   plan(...runs: readonly StreamedRun[]): PlannedBlocks
 }
 
-/** Blocks within a plan. What they waited for are weights and states; both end together. */
-export interface PlannedBlocks extends StreamedBlocks {
-  /** Keeps the states between blocks, where they do not fit into the memory. */
-  readonly states?: StateStore
+/** Blocks within a plan, and what of a pass stays in memory. Blocks and states on disk end together. */
+export interface PlannedBlocks extends Pick<StreamedBlocks, 'reading' | 'dispose'> {
+  readonly streams: Streams & Pick<Required<Streams>, 'blocks'>
 }
 
 /** What is planned of a run, besides the model and its memory. */
-export type StreamedRun = Omit<PlannedRun, 'config' | 'outerBytes' | 'blockBytes' | 'memory'>
+export type StreamedRun = Omit<
+  PlannedRun,
+  'config' | 'outerBytes' | 'blockBytes' | 'storedBytes' | 'savedBytes' | 'memory'
+>
 
-/**
- * Opens a model for a memory: by default all that is free, which is then not told.
- * @param path what `openSource` knows it by
- * @param folder where states between blocks are that do not fit
- */
+/** How a model is run. */
+export interface StreamedOptions {
+  /** Bytes that may be used; default: all that is free, which is then not told. */
+  readonly memory?: number | undefined
+  /** Where states between blocks are that do not fit. */
+  readonly folder?: string
+  /** The device's name: not every one has float16. Default cpu. */
+  readonly device?: string | undefined
+}
+
+/** Opens a model for a memory. @param path what `openSource` knows it by */
 export async function openStreamed(
   context: Pick<Context, 'say'>,
   path: string,
   source: Source,
-  memory: number | undefined,
-  folder = tmpdir(),
+  { memory, folder = tmpdir(), device = 'cpu' }: StreamedOptions,
 ): Promise<StreamedModel> {
   const files = await openModelFiles(source)
   const { config } = files
+  const float16 = device === 'cpu'
   return {
     files,
     model: { config, params: await readOuter(files) },
     plan(...runs) {
-      const outerBytes = bytesOf(files, pathsOf(files))
-      const blockBytes = Math.max(...config.attention.map((_, layer) => bytesOf(files, pathsOf(files, layer))))
-      const given = { config, outerBytes, blockBytes, memory: memory ?? freeMemory() }
-      const plan = planMemory(...runs.map((run) => ({ ...run, ...given })))
+      const blocks = config.attention.map((_, layer) => pathsOf(files, layer))
+      const given = {
+        ...{ config, outerBytes: bytesOf(files, pathsOf(files)), memory: memory ?? freeMemory() },
+        blockBytes: Math.max(...blocks.map((paths) => bytesOf(files, paths))),
+        ...(float16 && { storedBytes: Math.max(...blocks.map((paths) => storedBytesOf(files, paths))) }),
+      }
+      const plan = planMemory(...runs.map((run) => ({ ...run, ...given, savedBytes: savedOf(config, run) })))
       if (memory !== undefined) context.say(planText(plan))
-      const blocks = streamedBlocks(path, config, { resident: plan.resident })
-      return plan.spilled > 0 ? withStates(blocks, folder) : blocks
+      const read = streamedBlocks(path, config, { resident: plan.resident, float16 })
+      if (plan.spilled > 0) return withStates(read, folder)
+      const { reading, dispose } = read
+      return { streams: { blocks: read, savedLayers: plan.savedLayers }, reading, dispose }
     },
   }
 }
 
+/** What a block could keep for a way back; other passes have none. */
+function savedOf(config: ModelConfig, run: StreamedRun): number {
+  return run.pass === 'finetune' ? savedBytes(config, run) : 0
+}
+
+/** What blocks and states waited for counts as one. */
 function withStates(blocks: StreamedBlocks, folder: string): PlannedBlocks {
   const states = spilledStates(folder)
   return {
-    ...blocks,
-    states,
+    streams: { blocks, states },
     reading() {
       const { waited, ...read } = blocks.reading()
       return { ...read, waited: waited + states.waited() }

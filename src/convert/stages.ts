@@ -5,11 +5,10 @@ import { isMapPath } from '../attention/mapParams.ts'
 import type { Params } from '../base/array.ts'
 import type { Job } from '../base/progress.ts'
 import { random } from '../base/random.ts'
-import type { BlockSource } from '../execute/blocks.ts'
+import { type Streams, streamsOf } from '../execute/backward.ts'
 import { createForward } from '../execute/forward.ts'
 import type { Batch } from '../execute/objective.ts'
 import { type Score, scoreJob } from '../execute/perplexity.ts'
-import type { StateStore } from '../execute/states.ts'
 import { batches, heldOut } from '../io/batches.ts'
 import type { Model } from '../models/model.ts'
 import type { Device } from '../runtime/device.ts'
@@ -20,8 +19,8 @@ import { runStage, type StageHost } from '../train/stage.ts'
 import { type CurvePoint, type Trained, type TrainOptions, train } from '../train/train.ts'
 import { createDistillation, type Distillation } from './distill.ts'
 
-/** What all stages of a conversion share. */
-export interface StageJob extends StageHost {
+/** What all stages of a conversion share. With blocks that models do not have, adapters stay beside them. */
+export interface StageJob extends StageHost, Streams {
   readonly device: Device
   readonly trainTokens: Int32Array
   readonly validationTokens: Int32Array
@@ -30,10 +29,6 @@ export interface StageJob extends StageHost {
   readonly finetune: Recipe
   /** Finetuning learns an adapter, which is merged at its end, and maps. Default: all weights learn. */
   readonly lora?: LoraOptions
-  /** Has the parameters of blocks that models do not have; adapters then stay beside them. */
-  readonly blocks?: BlockSource
-  /** Keeps the states between blocks of a finetuning. Default: they stay in memory. */
-  readonly states?: StateStore
   readonly seed: number
 }
 
@@ -147,12 +142,11 @@ export async function* finetuned(job: StageJob, name: string, model: Model): Job
   if (job.finetune.steps === 0) return idle(model)
   const { length, batch } = job.finetune
   const validationTokens = job.validationTokens.subarray(0, validationBatches * batch * length + 1)
-  const { device, trainTokens, lora, blocks, states } = job
-  const streams = { ...(blocks && { blocks }), ...(states && { states }) }
+  const { device, trainTokens, lora, blocks } = job
   const learner = lora ? addLora(model, lora, random(job.seed).split('lora')) : model
   const { params, seconds, curve } = yield* runStage(job, name, 'finetune', (run) =>
     trainOnText(
-      { device, model: learner, trainTokens, validationTokens, recipe: job.finetune, ...streams },
+      { device, model: learner, trainTokens, validationTokens, recipe: job.finetune, ...streamsOf(job) },
       { ...run, ...(lora && { trains: adapterTrains(learner.config) }) },
     ),
   )

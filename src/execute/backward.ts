@@ -13,10 +13,20 @@ import type { StateStore } from './states.ts'
 import { createTrunk } from './trunk.ts'
 import { createWorkspace } from './workspace.ts'
 
+/** Where what does not stay in memory comes from, and how much of a pass does. */
+export type Streams = Pick<BackwardOptions, 'blocks' | 'states' | 'savedLayers'>
+
+/** The streams among other things. */
+export function streamsOf({ blocks, states, savedLayers }: Streams): Streams {
+  return { ...(blocks && { blocks }), ...(states && { states }), ...(savedLayers !== undefined && { savedLayers }) }
+}
+
 /** Options of {@link createBackward}. */
 export interface BackwardOptions {
   /** Which values named in the blocks are kept for the backward pass: the rest is computed again. Default: the family's list, or none beside `states`. */
   readonly saved?: readonly string[]
+  /** Layers, from the first, that keep them; the others compute them again. Default: all. */
+  readonly savedLayers?: number
   /** Share of residual branches and embeddings that are dropped, 0 ≤ rate < 1. Default 0. */
   readonly dropout?: number
   readonly kernels?: Kernels
@@ -33,7 +43,8 @@ export interface BackwardOptions {
  */
 export function createBackward(device: Device, config: ModelConfig, options: BackwardOptions = {}): Objective {
   const family = familyOf(config)
-  const { blocks, states, saved = states ? [] : family.saved, dropout = 0, kernels = plainKernels } = options
+  const { blocks, states, dropout = 0, kernels = plainKernels } = options
+  const { saved = states ? [] : family.saved, savedLayers = config.layers } = options
   if (!(dropout >= 0 && dropout < 1)) {
     throw new RangeError(`createBackward: got dropout ${dropout}, want a rate from 0 and below 1`)
   }
@@ -42,7 +53,7 @@ export function createBackward(device: Device, config: ModelConfig, options: Bac
   }
   const functions = functionCache(device)
   const parts = { functions, workspace: createWorkspace(), kernels }
-  const trunk = createTrunk(config, parts, { saved, dropout, ...(blocks && { blocks }), ...(states && { states }) })
+  const trunk = createTrunk(config, parts, { saved, dropout, ...streamsOf(options), savedLayers })
   const end = endOf(config, parts)
   // What is summed up in place, while the gradients of blocks can be written over.
   const summed = new Set([...family.lookups.map(({ table }) => table), ...family.embedPaths, ...end.paths])

@@ -4,7 +4,7 @@ import type { Attend } from '../attention/heads.ts'
 import { attendBy } from '../attention/plan.ts'
 import type { Visibility } from '../attention/softmax.ts'
 import { type FloatArray, floats, type NDArray, type Params } from '../base/array.ts'
-import { mul, reshape, slice } from '../graph/ops.ts'
+import { cast, mul, reshape, slice } from '../graph/ops.ts'
 import type { Tensor, TraceOptions } from '../graph/tensor.ts'
 import type { Tensors } from '../graph/trace.ts'
 import { scaledAdapters } from '../models/adapter.ts'
@@ -57,10 +57,11 @@ export function blockInputs(config: ModelConfig, params: Params, layer: number):
 /** Where an executor takes the parameters of blocks from that are not in memory. */
 export interface BlockSource {
   /**
-   * The parameters of a layer by their paths in the block; good until another layer but `next` is asked for.
+   * The parameters of a layer by their paths in the block, in float32 or as float16 words, which its functions cast;
+   * good until another layer but `next` is asked for.
    * @param next the layer that is asked for after this one, which may be read meanwhile
    */
-  block(layer: number, next?: number): Promise<Params>
+  block(layer: number, next?: number): Promise<Arrays>
 }
 
 /** {@link blockInputs} of a block, of which `source` has what `params` does not. */
@@ -69,7 +70,7 @@ export async function readBlock(
   params: Params,
   layer: number,
   { source, next }: { readonly source?: BlockSource | undefined; readonly next?: number },
-): Promise<Record<string, FloatArray>> {
+): Promise<Record<string, NDArray>> {
   const own = blockInputs(config, params, layer)
   return source ? { ...prefixed('p.', await source.block(layer, next)), ...own } : own
 }
@@ -130,7 +131,7 @@ export interface BlockOptions {
 /** Traces a block on inputs `x`, `p.…`, {@link SharedInputs} and, in training with dropout, `dropout` (drops b l e). */
 export function traceBlock(config: ModelConfig, layer: number, inputs: Tensors, options: BlockOptions = {}): Tensor {
   const family = familyOf(config)
-  const params = scaledAdapters(config.adapter, below('p.', inputs))
+  const params = scaledAdapters(config.adapter, computed(below('p.', inputs)))
   const inner = below(family.attentionPrefix, params)
   const visibility = { causal: config.causal, ...(inputs.keyMask && { keyMask: inputs.keyMask }) }
   const attend = options.attend?.(inner, visibility) ?? attendBy(config.attention[layer]!, inner, visibility)
@@ -140,6 +141,12 @@ export function traceBlock(config: ModelConfig, layer: number, inputs: Tensors, 
     save: options.save ?? ((_name, value) => value),
     drop: dropper(inputs.dropout),
   })
+}
+
+/** Parameters as they are computed with: those that are stored as float16 become float32. */
+function computed(params: Tensors): Tensors {
+  const entries = Object.entries(params)
+  return Object.fromEntries(entries.map(([path, x]) => [path, x.dtype === 'float16' ? cast(x, 'float32') : x]))
 }
 
 /** Some parameters, named as inputs. */

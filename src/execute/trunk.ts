@@ -51,6 +51,8 @@ export type Trunk = (params: Params, inputs: ModelInputs, rng: Random | undefine
 export interface TrunkOptions {
   /** Names of values that are kept for the way back. */
   readonly saved: readonly string[]
+  /** Layers, from the first, that keep them. */
+  readonly savedLayers: number
   /** Share that is dropped of residual branches and embeddings. */
   readonly dropout: number
   /** Has the parameters of blocks that are not among those that are given. */
@@ -63,7 +65,7 @@ export interface TrunkOptions {
 export function createTrunk(
   config: ModelConfig,
   { functions, workspace, kernels }: BackwardParts,
-  { saved, dropout, blocks: source, states }: TrunkOptions,
+  { saved, savedLayers, dropout, blocks: source, states }: TrunkOptions,
 ): Trunk {
   const family = familyOf(config)
   const shared = sharedInputs(config)
@@ -77,15 +79,17 @@ export function createTrunk(
           gradientsBy(trained, inputs, embedded(config, inputs), dx!),
     )
 
-  const forwardOf = (layer: number) =>
-    functions.get(`forward ${blockKey(config, layer)}`, () => (inputs) => {
+  const forwardOf = (layer: number) => {
+    const names = layer < savedLayers ? saved : []
+    return functions.get(`forward ${blockKey(config, layer)} ${names}`, () => (inputs) => {
       const kept: Record<string, Tensor> = {}
       const save = (name: string, value: Tensor) => {
-        if (saved.includes(name)) kept[`s.${name}`] = value
+        if (names.includes(name)) kept[`s.${name}`] = value
         return value
       }
       return { y: traceBlock(config, layer, inputs, { save }), ...kept }
     })
+  }
 
   const backwardOf = (layer: number, wanted: readonly string[]) =>
     functions.get(`backward ${blockKey(config, layer)} ${wanted}`, () => ({ dy, ...inputs }) => {

@@ -218,12 +218,13 @@ function one(op: string, inputs: readonly Tensor[], attrs: Attrs = {}): Tensor {
 }
 
 function arrayOf(dtype: DType, shape: readonly number[], element: (index: number) => number): NDArray {
-  const make: Record<DType, (size: number) => Data> = {
+  const make: Partial<Record<DType, (size: number) => Data>> = {
     float32: (size) => new Float32Array(size),
     float64: (size) => new Float64Array(size),
     int32: (size) => new Int32Array(size),
   }
-  const data = make[dtype](sizeOf(shape))
+  const data = make[dtype]?.(sizeOf(shape))
+  if (!data) throw new TypeError(`constant: got ${dtype}, which is not computed with; cast to float32 first`)
   for (let i = 0; i < data.length; i++) data[i] = element(i)
   return { dtype, shape, data }
 }

@@ -10,7 +10,7 @@ export interface ValueInfo {
 }
 
 /** What a value of a graph can hold: what is computed with, and what models only store or are fed. */
-export type ValueType = DType | 'float16' | 'uint8' | 'int64'
+export type ValueType = DType | 'uint8' | 'int64'
 
 /** A value of a graph. */
 export interface GraphValue {

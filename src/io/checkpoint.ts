@@ -128,6 +128,9 @@ async function openShards(
     shape: (name) => shardOf(name).shape(name),
     dtype: (name) => shardOf(name).dtype(name),
     tensor: async (name, into) => shardOf(name).tensor(name, into),
+    ...([...shards.values()].every(({ words }) => words) && {
+      words: async (name: string, into?: Uint16Array<ArrayBuffer>) => shardOf(name).words!(name, into),
+    }),
   }
 }
 

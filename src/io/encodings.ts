@@ -62,6 +62,16 @@ export async function readValues(
   return values
 }
 
+/** The words of 16-bit values, as they are. */
+export async function readWords(
+  read: ReadRange,
+  count: number,
+  into?: Uint16Array<ArrayBuffer>,
+): Promise<Uint16Array<ArrayBuffer>> {
+  const room = into && into.byteOffset === 0 ? new Uint8Array(into.buffer) : undefined
+  return new Uint16Array(aligned(await read(0, 2 * count, room)).buffer, 0, count)
+}
+
 /** The bytes at the start of a buffer, which typed arrays can look into. */
 function aligned(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const own = bytes.buffer instanceof ArrayBuffer && bytes.byteOffset === 0

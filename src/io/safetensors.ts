@@ -1,9 +1,9 @@
 /** Reads and writes safetensors files; tensors are read by range. */
 
-import { type FloatArray, floats, type Params, sizeOf } from '../base/array.ts'
-import { floatEncodings, type ReadRange, readValues } from './encodings.ts'
+import { type FloatArray, floats, type NDArray, type Params, sizeOf } from '../base/array.ts'
+import { floatEncodings, type ReadRange, readValues, readWords } from './encodings.ts'
 import type { Sink, Source } from './files.ts'
-import { toBfloat16, toFloat16 } from './half.ts'
+import { fromFloat16, toBfloat16, toFloat16 } from './half.ts'
 import { parseHeader, type StoredTensor } from './safetensorsHeader.ts'
 import type { Checkpoint } from './tensors.ts'
 
@@ -34,6 +34,10 @@ export async function openSafetensors(source: Source, path: string): Promise<Saf
     throw new Error(`${where}: header of ${length} bytes, want at most ${most}; the file is cut off or no safetensors`)
   }
   const { tensors, metadata } = parseHeader(where, await source.read(path, 8, 8 + length), size - 8 - length)
+  const reads = (start: number): ReadRange => {
+    const begin = 8 + length + start
+    return (from, to, room) => source.read(path, begin + from, begin + to, room)
+  }
   const entry = (name: string): StoredTensor => {
     const found = tensors.get(name)
     if (found) return found
@@ -49,9 +53,12 @@ export async function openSafetensors(source: Source, path: string): Promise<Saf
       const encoding = Object.hasOwn(floatEncodings, dtype) ? floatEncodings[dtype] : undefined
       const known = Object.keys(floatEncodings).join(', ')
       if (!encoding) throw new Error(`${where}: ${name} is stored as ${dtype}, want one of ${known}`)
-      const begin = 8 + length + start
-      const read: ReadRange = (from, to, room) => source.read(path, begin + from, begin + to, room)
-      return floats(shape, await readValues(read, encoding, 0, sizeOf(shape), into ? { into, piece: largePiece } : {}))
+      const from = into ? { into, piece: largePiece } : {}
+      return floats(shape, await readValues(reads(start), encoding, 0, sizeOf(shape), from))
+    },
+    async words(name, into) {
+      const { shape, start } = entry(name)
+      return { dtype: 'float16', shape, data: await readWords(reads(start), sizeOf(shape), into) }
     },
   }
 }
@@ -141,10 +148,18 @@ function checkFits(where: string, values: Float32Array, words: Uint16Array, dtyp
 }
 
 /** Throws an Error that names the first value of an array that is not a finite number. */
-export function checkFinite(path: string, { data }: FloatArray): void {
+export function checkFinite(path: string, array: NDArray): void {
+  const { data } = array.dtype === 'float16' ? valuesOf(array) : array
   for (let i = 0; i < data.length; i++) {
     if (!Number.isFinite(data[i]!)) throw new Error(`${path}: value ${i} is ${data[i]}, want finite numbers`)
   }
+}
+
+/** The values of float16 words, or none where all are seen to be finite by their exponents. */
+function valuesOf({ data }: NDArray): { readonly data: Float32Array } {
+  for (let i = 0; i < data.length; i++)
+    if ((data[i]! & 0x7c00) === 0x7c00) return { data: fromFloat16(data as Uint16Array) }
+  return { data: new Float32Array(0) }
 }
 
 const codes: Readonly<Record<StoredDType, string>> = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' }

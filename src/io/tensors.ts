@@ -1,6 +1,6 @@
 /** What every format of checkpoints is read as. */
 
-import type { FloatArray } from '../base/array.ts'
+import type { FloatArray, NDArray } from '../base/array.ts'
 
 /** An open checkpoint: what is in it, and its tensors on demand, each read by range. */
 export interface Checkpoint {
@@ -16,4 +16,9 @@ export interface Checkpoint {
    * @throws Error when there is no such tensor, or none of floating-point numbers.
    */
   tensor(name: string, into?: Float32Array<ArrayBuffer>): Promise<FloatArray>
+  /**
+   * A float16 tensor as its words; formats whose files have none of them lack it.
+   * @param into memory that may be used for them, of as many or more
+   */
+  words?(name: string, into?: Uint16Array<ArrayBuffer>): Promise<NDArray>
 }

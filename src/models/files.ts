@@ -1,6 +1,6 @@
 /** A model in its files: parameters that are read one by one, for models that are larger than memory. */
 
-import { type FloatArray, type Params, sizeOf } from '../base/array.ts'
+import { type FloatArray, type NDArray, type Params, sizeOf } from '../base/array.ts'
 import { openCheckpoint } from '../io/checkpoint.ts'
 import type { Sink, Source } from '../io/files.ts'
 import { checkFinite, type StoredDType, type WrittenTensor, writeTensors } from '../io/safetensors.ts'
@@ -24,26 +24,42 @@ export interface ModelFiles {
   read(path: string, into?: Float32Array<ArrayBuffer>): Promise<FloatArray>
 }
 
+/** A model folder that can be read as it is stored. */
+export interface StoredFiles extends ModelFiles {
+  /** {@link ModelFiles.read}, as float16 words where that is what is stored. @param into memory that may be used for it */
+  stored(path: string, into?: ArrayBuffer): Promise<NDArray>
+}
+
 /** Opens a model folder. @throws Error as `loadModel` does, but for values. */
-export async function openModelFiles(source: Source): Promise<ModelFiles> {
+export async function openModelFiles(source: Source): Promise<StoredFiles> {
   const config = await loadConfig(source)
   const checkpoint = await openCheckpoint(source)
   const names = storedNames(source.name, checkpoint, config)
   const shapes = Object.fromEntries([...names].map(([path, name]) => [path, { shape: checkpoint.shape(name) }]))
   checkParams(source.name, config, shapes)
   const checked = new Set<string>()
-  return {
+  const check = (path: string, array: NDArray) => {
+    if (!checked.has(path)) checkFinite(`${source.name}: ${names.get(path)}`, array)
+    checked.add(path)
+  }
+  const files: StoredFiles = {
     config,
     paths: [...names.keys()],
     shape: (path) => checkpoint.shape(names.get(path)!),
     dtype: (path) => checkpoint.dtype(names.get(path)!),
     async read(path, into) {
       const array = await checkpoint.tensor(names.get(path)!, into)
-      if (!checked.has(path)) checkFinite(`${source.name}: ${names.get(path)}`, array)
-      checked.add(path)
+      check(path, array)
+      return array
+    },
+    async stored(path, into) {
+      if (!checkpoint.words || files.dtype(path) !== 'F16') return files.read(path, into && new Float32Array(into))
+      const array = await checkpoint.words(names.get(path)!, into && new Uint16Array(into))
+      check(path, array)
       return array
     },
   }
+  return files
 }
 
 /** The shapes of all parameters, for `checkParams`. */
@@ -103,6 +119,11 @@ export async function readParams(files: ModelFiles, paths: readonly string[] = f
 /** Bytes of some parameters as float32. */
 export function bytesOf(files: Pick<ModelFiles, 'shape'>, paths: readonly string[]): number {
   return paths.reduce((sum, path) => sum + 4 * sizeOf(files.shape(path)), 0)
+}
+
+/** Bytes of some parameters as {@link StoredFiles.stored} has them. */
+export function storedBytesOf(files: Pick<StoredFiles, 'shape' | 'dtype'>, paths: readonly string[]): number {
+  return paths.reduce((sum, path) => sum + (files.dtype(path) === 'F16' ? 2 : 4) * sizeOf(files.shape(path)), 0)
 }
 
 /** Options of {@link saveFrom}. */

@@ -1,7 +1,7 @@
 /** The thread that reads the blocks of a model, so that the next is read and decoded while this one is computed. */
 
 import { parentPort, workerData } from 'node:worker_threads'
-import type { FloatArray } from '../base/array.ts'
+import type { NDArray } from '../base/array.ts'
 import { finish } from '../base/progress.ts'
 import { openModelFiles, pathsOf } from '../models/files.ts'
 import { openSource } from './source.ts'
@@ -13,24 +13,34 @@ export interface AskedBlock {
   readonly room: Readonly<Record<string, ArrayBuffer>>
 }
 
+/** What it is begun with. */
+export interface ReaderOptions {
+  /** What `openSource` knows the model by. */
+  readonly name: string
+  /** Of the paths of each layer. */
+  readonly prefixes: readonly string[]
+  /** Give float16 as it is stored. */
+  readonly float16: boolean
+}
+
 /** What it answers. */
 export type ReadBlock =
-  | { readonly layer: number; readonly arrays: Readonly<Record<string, FloatArray>>; readonly bytes: number }
+  | { readonly layer: number; readonly arrays: Readonly<Record<string, NDArray>>; readonly bytes: number }
   | { readonly layer: number; readonly error: string }
 
 const port = parentPort!
-const { name, prefixes } = workerData as { readonly name: string; readonly prefixes: readonly string[] }
+const { name, prefixes, float16 } = workerData as ReaderOptions
 const files = finish(openSource(name)).then(openModelFiles)
 
 port.on('message', async ({ layer, room }: AskedBlock) => {
-  const arrays: Record<string, FloatArray> = {}
+  const arrays: Record<string, NDArray> = {}
   try {
-    const { config, paths, read } = await files
+    const { config, paths, read, stored } = await files
     const prefix = prefixes[layer]!
     for (const path of pathsOf({ config, paths }, layer)) {
       const inner = path.slice(prefix.length)
       const buffer = room[inner]
-      arrays[inner] = await read(path, buffer && new Float32Array(buffer))
+      arrays[inner] = await (float16 ? stored(path, buffer) : read(path, buffer && new Float32Array(buffer)))
     }
     const buffers = Object.values(arrays).map(({ data }) => data.buffer as ArrayBuffer)
     const bytes = buffers.reduce((sum, { byteLength }) => sum + byteLength, 0)

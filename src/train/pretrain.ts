@@ -2,12 +2,10 @@
 
 import type { Params } from '../base/array.ts'
 import type { Job } from '../base/progress.ts'
-import { createBackward } from '../execute/backward.ts'
-import type { BlockSource } from '../execute/blocks.ts'
+import { createBackward, type Streams, streamsOf } from '../execute/backward.ts'
 import { createForward } from '../execute/forward.ts'
 import { heldOutLoss } from '../execute/heldOut.ts'
 import type { Batch } from '../execute/objective.ts'
-import type { StateStore } from '../execute/states.ts'
 import { batches, heldOut } from '../io/batches.ts'
 import type { Model } from '../models/model.ts'
 import type { Device } from '../runtime/device.ts'
@@ -39,7 +37,7 @@ export interface Recipe {
 }
 
 /** What a training job works on. */
-export interface TextTask extends Pick<BatchTask, 'device' | 'model' | 'recipe' | 'blocks' | 'states'> {
+export interface TextTask extends Pick<BatchTask, 'device' | 'model' | 'recipe' | keyof Streams> {
   readonly trainTokens: Int32Array
   /** Held-out tokens; without them nothing is validated. */
   readonly validationTokens?: Int32Array
@@ -55,17 +53,13 @@ export type RunOptions = Pick<
 >
 
 /** What a model learns from batches of any kind that its task has a loss for. */
-export interface BatchTask {
+export interface BatchTask extends Streams {
   readonly device: Device
   readonly model: Model
   readonly batches: BatchStream
   /** What is validated on; without it nothing is. */
   readonly heldOut?: readonly Batch[]
   readonly recipe: Recipe
-  /** Has the parameters of blocks that the model does not; nothing of a block is then kept for its way back. */
-  readonly blocks?: BlockSource
-  /** Keeps the states between blocks for the way back. Default: they stay in memory. */
-  readonly states?: StateStore
 }
 
 /**
@@ -74,12 +68,8 @@ export interface BatchTask {
  */
 export async function* trainOnBatches({ device, model, recipe, ...data }: BatchTask, run: RunOptions): Job<Trained> {
   const { config, params } = model
-  const { blocks, states } = data
-  const objective = createBackward(device, config, {
-    dropout: recipe.dropout ?? 0,
-    ...(blocks && { blocks, saved: [] }),
-    ...(states && { states }),
-  })
+  const { blocks } = data
+  const objective = createBackward(device, config, { dropout: recipe.dropout ?? 0, ...streamsOf(data) })
   const forward = createForward(device, config, blocks && { blocks })
   const loss = (current: Params) => heldOutLoss(forward, config, current, data.heldOut!)
   try {

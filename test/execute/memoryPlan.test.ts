@@ -17,6 +17,25 @@ describe('a plan of memory', () => {
     assert.equal(plan.resident - held.resident, 2)
   })
 
+  it('keeps what blocks have for the way back before it keeps blocks, of as many as fit', () => {
+    const learns: PlannedRun = { ...run, pass: 'finetune', savedBytes: 3e6 }
+    const plan = planMemory({ ...learns, memory: 1e12 })
+    assert.deepEqual([plan.savedLayers, plan.saved, plan.resident], [8, 24e6, 8])
+    assert.match(planText(plan), /, values of 8 blocks for the way back 24 MB, .*, blocks 800 MB \(all stay\)$/)
+    const least = leastOf(learns)
+    const few = planMemory({ ...learns, memory: least + 4e6 })
+    assert.ok(few.savedLayers > 0 && few.total <= least + 4e6 && few.resident === 0)
+    assert.equal(planMemory({ ...run, memory: 1e12 }).saved, 0)
+  })
+
+  it('keeps twice as many blocks of half the bytes, beside the weights that one of them is computed with', () => {
+    const tight = { ...run, memory: 9e8 }
+    const [plan, half] = [planMemory(tight), planMemory({ ...tight, storedBytes: 5e7 })]
+    assert.ok(Math.abs(half.working - plan.working - 0.6 * run.blockBytes) < 1)
+    assert.ok(half.resident > plan.resident && half.total <= tight.memory)
+    assert.equal(half.blocks, (half.resident + 2) * 5e7)
+  })
+
   it('of several runs is that of the one which needs the most, whose least memory is enough for all', () => {
     const runs = [run, { ...run, length: 256, pass: 'finetune' as const }, { ...run, learned: 1.1e6 }] as const
     const least = leastOf(...runs)
@@ -36,7 +55,8 @@ describe('a plan of memory', () => {
       const fits = planMemory({ ...long, memory: tight })
       assert.deepEqual([fits.boundaries, fits.spilled, fits.resident], [9 * states, 0, 0])
       assert.doesNotMatch(planText(fits), /disk/)
-      const spills = planMemory({ ...long, memory: tight - 1 })
+      const spills = planMemory({ ...long, memory: tight - 1, savedBytes: 1 })
+      assert.equal(spills.savedLayers, 0)
       assert.deepEqual([spills.boundaries, spills.spilled], [6 * states, 8 * states])
       assert.equal(spills.total, tight - 3 * states)
       assert.match(planText(spills), /; states between blocks on disk: 4\.2 MB$/)

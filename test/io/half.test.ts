@@ -57,6 +57,25 @@ for (const { name, from, to, exponent, mantissa } of formats) {
   })
 }
 
+test('float16 words of any number, at any offset, come without touching what is beside them', () => {
+  const values = fromFloat16(words)
+  for (const [start, count] of [
+    [0, 0],
+    [1, 1],
+    [3, 7],
+    [5, 9],
+    [11, 32768],
+    [2, 32769],
+    [7, 65529],
+  ] as const) {
+    const room = new Float32Array(count + 2).fill(7)
+    fromFloat16(words.subarray(start, start + count), room.subarray(1, 1 + count))
+    const want = new Float32Array(count + 2).fill(7)
+    want.set(values.subarray(start, start + count), 1)
+    assert.deepEqual(room, want)
+  }
+})
+
 test('float16 rounds to infinity from 65520 on', () => {
   assert.deepEqual(
     [...fromFloat16(toFloat16(Float32Array.of(65519.9, 65520, 1e30, -1e30)))],

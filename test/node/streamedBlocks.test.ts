@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -7,6 +7,7 @@ import { floats, ints, type Params } from '../../src/base/array.ts'
 import { random } from '../../src/base/random.ts'
 import { createBackward } from '../../src/execute/backward.ts'
 import { createForward } from '../../src/execute/forward.ts'
+import { fromFloat16 } from '../../src/io/half.ts'
 import { openModelFiles, readOuter, saveFrom } from '../../src/models/files.ts'
 import { loadModel, saveModel } from '../../src/models/folder.ts'
 import { llama } from '../../src/models/llama.ts'
@@ -38,8 +39,12 @@ const zeros = (params: Params, wanted: (path: string) => boolean) =>
   )
 
 describe('blocks from files', () => {
-  for (const resident of [0, 1, 4]) {
-    it(`with ${resident} that stay give what the model in memory gives, to the bit`, async () => {
+  for (const [resident, savedLayers] of [
+    [0, 0],
+    [1, 2],
+    [4, 4],
+  ] as const) {
+    it(`with ${resident} that stay and values kept of ${savedLayers} give what the model in memory gives, to the bit`, async () => {
       const files = await openModelFiles(folderSource(folder))
       const blocks = streamedBlocks(folder, files.config, { resident })
       const outer = await readOuter(files)
@@ -58,7 +63,7 @@ describe('blocks from files', () => {
       const [want, got] = [zeros(lora.params, trains), zeros(part.params, trains)]
       const how = { tokenWeight: 0.1, fresh: true }
       const memory = createBackward(device, lora.config, { saved: [] })
-      const streaming = createBackward(device, part.config, { saved: [], blocks })
+      const streaming = createBackward(device, part.config, { savedLayers, blocks })
       for (let step = 0; step < 2; step++) {
         const loss = await memory.accumulate(lora.params, want, batch, how)
         assert.equal(await streaming.accumulate(part.params, got, batch, how), loss)
@@ -67,6 +72,38 @@ describe('blocks from files', () => {
       for (const opened of [whole, streamed, memory, streaming, blocks]) await opened.dispose()
     })
   }
+
+  it('stay as they are stored where that is float16, unless they are not to', async () => {
+    const stored = streamedBlocks(folder, model.config)
+    const whole = streamedBlocks(folder, model.config, { float16: false })
+    const path = 'mlp.up_proj.weight'
+    for (const layer of [0, 1, 2, 3, 0]) {
+      const [words, values] = [(await stored.block(layer))[path]!, (await whole.block(layer))[path]!]
+      assert.deepEqual(values, model.params[`layers.${layer}.${path}`])
+      assert.equal(words.dtype, 'float16')
+      assert.deepEqual(fromFloat16(words.data as Uint16Array), values.data)
+    }
+    assert.equal(2 * stored.reading().bytes, whole.reading().bytes)
+    for (const blocks of [stored, whole]) await blocks.dispose()
+  })
+
+  it('name a value that is not finite, in float16 too', async () => {
+    const broken = join(folder, 'infinite')
+    const file = 'model.safetensors'
+    for (const name of ['config.json', file]) await cp(join(folder, name), join(broken, name))
+    const bytes = await readFile(join(broken, file))
+    const header = 8 + Number(bytes.readBigUInt64LE(0))
+    const entries = JSON.parse(bytes.subarray(8, header).toString())
+    const name = 'model.layers.1.mlp.up_proj.weight'
+    bytes.writeUInt16LE(0xfc00, header + entries[name].data_offsets[0] + 6)
+    await writeFile(join(broken, file), bytes)
+    const blocks = streamedBlocks(broken, model.config)
+    await assert.rejects(
+      blocks.block(1),
+      /infinite: model\.layers\.1\.mlp\.up_proj\.weight: value 3 is -Infinity, want finite/,
+    )
+    await blocks.dispose()
+  })
 
   it('are written again with others beside them as they were stored', async () => {
     const files = await openModelFiles(folderSource(folder))

@@ -24,7 +24,7 @@ import { type JobFolder, openJob } from '../job.ts'
 import type { Values } from '../options.ts'
 import type { convertOptions } from '../optionTables.ts'
 import { runsOf } from '../streamedConversion.ts'
-import { openStreamed, type StreamedModel, saveMerged } from '../streaming.ts'
+import { openStreamed, type StreamedModel, type StreamedOptions, saveMerged } from '../streaming.ts'
 
 type Options = Values<typeof convertOptions>
 
@@ -61,11 +61,11 @@ export const run: Run<typeof convertOptions, 'model'> = async (context, { model:
     )
   }
   const folder = await openJob(context, { ...options, out }, resultFile)
-  const opened = await openTeacher(context, path, out, options.memory)
+  const opened = await openTeacher(context, path, out, options)
   const described = await jobOf(context, options, opened)
   checkJob(described)
   const blocks = opened.streamed?.plan(...runsOf(described))
-  const job = { ...described, ...(blocks && { blocks }), ...(blocks?.states && { states: blocks.states }) }
+  const job = { ...described, ...blocks?.streams }
   try {
     return await converted(context, folder, { path, out, began, options, opened, job })
   } finally {
@@ -97,13 +97,13 @@ async function converted(context: Context, folder: JobFolder, task: Task): Promi
   return outcomeOf(report, out, context)
 }
 
-async function openTeacher(context: Context, path: string, out: string, memory?: number): Promise<Opened> {
-  if (memory === undefined) {
+async function openTeacher(context: Context, path: string, out: string, options: StreamedOptions): Promise<Opened> {
+  if (options.memory === undefined) {
     const loaded = await openModel(path, context)
     return { ...loaded, weights: (await identityOf(loaded.model, loaded.tokenizer)).weights }
   }
   const source = await context.run(openSource(path))
-  const streamed = await openStreamed(context, path, source, memory, out)
+  const streamed = await openStreamed(context, path, source, { ...options, folder: out })
   const tokenizer = await tokenizerOf(source, streamed.model.config)
   return { model: streamed.model, tokenizer, streamed, weights: await checkpointDigest(source) }
 }

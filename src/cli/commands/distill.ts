@@ -21,7 +21,7 @@ import { openDevice } from '../../node/device.ts'
 import { openSource } from '../../node/source.ts'
 import type { Outcome, Run } from '../command.ts'
 import { clock, filesDigest, readTexts } from '../inputs.ts'
-import { openJob } from '../job.ts'
+import { openJob, unforced } from '../job.ts'
 import type { Values } from '../options.ts'
 import type { distillOptions } from '../optionTables.ts'
 import { mapsFile, partFile, shardFolder } from '../shards.ts'
@@ -48,10 +48,10 @@ export const run: Run<typeof distillOptions, 'model'> = async (context, { model:
     throw new UsageError(`--out: ${dir} is the model that is distilled; choose another folder`)
   }
   const out = shard ? join(dir, shardFolder(shard)) : dir
-  const again = context.commandLine.replace(/ --force(?= |$)/, '')
+  const again = unforced(context.commandLine)
   const folder = await openJob(context, { out, force, resume: !force, again, ...(keep && { keep }) }, partFile)
   const source = await context.run(openSource(path))
-  const { files, model, plan } = await openStreamed(context, path, source, options.memory)
+  const { files, model, plan } = await openStreamed(context, path, source, options)
   const { config } = files
   const { map, recipe } = recipeOf(options, files, context.seed)
   const layers = shard ? usage(() => layersOfShard(config.layers, shard)) : layersOf(config)
@@ -72,7 +72,7 @@ export const run: Run<typeof distillOptions, 'model'> = async (context, { model:
   )
   const maps = Object.fromEntries(Object.entries(params).filter(([name]) => isMapPath(name)))
   const { batch, length } = recipe
-  const blocks = plan({ batch, length, learned: countParams(maps), pass: 'distill', blocks: layers.end })
+  const planned = plan({ batch, length, learned: countParams(maps), pass: 'distill', blocks: layers.end })
   try {
     const job = await folder.begin(settings)
     if (job.finished) return outcomeOf(job.finished as unknown as Value, shard !== undefined)
@@ -80,6 +80,7 @@ export const run: Run<typeof distillOptions, 'model'> = async (context, { model:
     const every = checkpointEvery !== undefined && { checkpointEvery }
     const data = { trainTokens, validationTokens: held }
     const { signal } = context
+    const { blocks } = planned.streams
     const host = { clock, signal, store: job.stages, ...every }
     const done = await job.run(
       distillLayers({ ...host, ...data, device, config: student.config, params, blocks, layers, recipe }),
@@ -87,7 +88,7 @@ export const run: Run<typeof distillOptions, 'model'> = async (context, { model:
     const tokens = recipe.steps * recipe.batch * recipe.length
     const value: Value = {
       ...{ out, map, layers: done.layers, seconds: done.seconds, tokensPerSecond: tokens / done.seconds },
-      waited: blocks.reading().waited,
+      waited: planned.reading().waited,
       peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
     }
     await job.finish(async (sink) => {
@@ -97,7 +98,7 @@ export const run: Run<typeof distillOptions, 'model'> = async (context, { model:
     })
     return outcomeOf(value, shard !== undefined)
   } finally {
-    await blocks.dispose()
+    await planned.dispose()
   }
 }
 

@@ -45,21 +45,21 @@ async function perplexity(
   job: BegunJob | undefined,
 ): Promise<Outcome> {
   const { batch = 8, maxTokens, memory } = options
-  const streamed = memory && (await openStreamed(context, path, source, memory))
+  const streamed = memory && (await openStreamed(context, path, source, options))
   const { model, tokenizer } = streamed
     ? { model: streamed.model, tokenizer: await tokenizerOf(source, streamed.model.config) }
     : await openModel(path, context)
   const length = lengthFor(model.config, options, 256)
   const tokens = encodeDocuments(tokenizer, await readTexts(options.data)).subarray(0, maxTokens)
   const device = await openDevice(options.device as 'cpu')
-  const blocks = streamed ? streamed.plan({ batch, length, learned: 0, pass: 'score' }) : undefined
-  const forward = createForward(device, model.config, blocks && { blocks })
+  const planned = streamed ? streamed.plan({ batch, length, learned: 0, pass: 'score' }) : undefined
+  const forward = createForward(device, model.config, planned && { blocks: planned.streams.blocks })
   const measured = [...heldOut(tokens, { length, batch })]
   const { signal } = context
   const settings = { phase: 'score', clock, signal, ...(job && { ledger: job.ledger }) }
   const score = await (job ?? context).run(scoreJob(forward, model.params, measured, settings))
   await forward.dispose()
-  await blocks?.dispose()
+  await planned?.dispose()
   return {
     value: { model: path, ...score },
     text:

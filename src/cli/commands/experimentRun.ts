@@ -22,7 +22,7 @@ import { experimentHtml, experimentText } from '../../report/experiment.ts'
 import type { ResultRow } from '../../report/experimentTypes.ts'
 import type { Context, Run } from '../command.ts'
 import { clock, versions } from '../inputs.ts'
-import { openJob } from '../job.ts'
+import { openJob, unforced } from '../job.ts'
 import type { Values } from '../options.ts'
 import type { experimentRunOptions } from '../optionTables.ts'
 import { packagedCorpus } from '../packaged.ts'
@@ -40,7 +40,7 @@ export const run: Run<typeof experimentRunOptions, 'name'> = async (context, { n
   const { seed } = context
   const { data, model } = options
   // Which attentions are compared is left out: finished rows serve another choice.
-  const again = context.commandLine.replace(/ --force(?= |$)/, '')
+  const again = unforced(context.commandLine)
   const folder = await openJob(context, { out, force: true, resume: !force, again }, resultFile)
   const setup = {
     device: await openDevice(options.device, options.threads === undefined ? {} : { threads: options.threads }),

@@ -44,7 +44,7 @@ export const run: Run<typeof finetuneOptions, 'model'> = async (context, { model
   if (options.memory !== undefined && !lora) {
     throw new UsageError('--memory: weights that are read as they are needed do not learn; pass --lora')
   }
-  const streamed = options.memory && (await openStreamed(context, path, source, options.memory, out))
+  const streamed = options.memory && (await openStreamed(context, path, source, { ...options, folder: out }))
   const { batch = 8 } = options
   const data = await openTrainingData(source, { ...options, batch, seed, ...(streamed && { model: streamed.model }) })
   if (keepAdapter && !lora && !data.model.config.adapter) {
@@ -57,8 +57,7 @@ export const run: Run<typeof finetuneOptions, 'model'> = async (context, { model
   const blocks = streamed ? streamed.plan({ batch, length, learned, pass: 'finetune' }) : undefined
   // Weights that are not in memory are merged when they are written.
   const kept = keepAdapter || streamed !== undefined
-  const streams = { ...(blocks && { blocks }), ...(blocks?.states && { states: blocks.states }) }
-  const task = { device, ...data, recipe, keepAdapter: kept, ...(lora && { lora }), ...streams }
+  const task = { device, ...data, recipe, keepAdapter: kept, ...(lora && { lora }), ...blocks?.streams }
   const settings = await settingsOf(path, data, options, recipe)
   const job = await folder.begin(settings)
   if (job.finished) {

@@ -17,7 +17,7 @@ import { inspectText } from '../../report/inspect/text.ts'
 import type { InspectReport } from '../../report/inspect/types.ts'
 import type { Context, Outcome, Run } from '../command.ts'
 import { clock, filesDigest, openModel, readTexts, versions } from '../inputs.ts'
-import { openJob } from '../job.ts'
+import { openJob, unforced } from '../job.ts'
 import type { Values } from '../options.ts'
 import type { inspectOptions } from '../optionTables.ts'
 
@@ -36,7 +36,7 @@ export const run: Run<typeof inspectOptions, 'model'> = async (context, { model:
   )
   const maps = options.maps && chosenMaps(options.maps)
   const { force, keep } = options
-  const again = context.commandLine.replace(/ --force(?= |$)/, '')
+  const again = unforced(context.commandLine)
   const folder =
     out && (await openJob(context, { out, force, resume: !force, again, ...(keep && { keep }) }, resultFile))
   const { model, tokenizer } = await openModel(path)

@@ -109,9 +109,8 @@ function wrap(session: InferenceSession, writesInPlace: boolean): Session {
   return {
     async run(inputs, into = {}) {
       for (const info of session.outputMetadata) if (into[info.name]) checkOffered(into[info.name]!, info)
-      const feeds = Object.fromEntries(
-        Object.entries(inputs).map(([name, array]) => [name, toTensor(array, types.get(name))]),
-      )
+      const feeds: Record<string, Tensor> = {}
+      for (const name of Object.keys(inputs)) feeds[name] = toTensor(inputs[name]!, types.get(name))
       const fetches = Object.fromEntries(
         session.outputNames.map((name) => [name, into[name] ? toTensor(into[name]) : null]),
       )

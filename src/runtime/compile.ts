@@ -57,9 +57,16 @@ export async function openFunction(
   const wanted = usedInputs(graph)
   const session = await device.open(toOnnx(graph))
   return {
-    run: (given, into) => session.run(Object.fromEntries(wanted.map((name) => [name, given[name]!])), into),
+    run: (given, into) => session.run(picked(given, wanted), into),
     dispose: session.dispose,
   }
+}
+
+/** A loop, since a step of a model picks hundreds. */
+function picked(given: Arrays, names: readonly string[]): Arrays {
+  const inputs: Record<string, NDArray> = {}
+  for (const name of names) inputs[name] = given[name]!
+  return inputs
 }
 
 function signature(inputs: Readonly<Record<string, NDArray | undefined>>): string {

@@ -18,10 +18,31 @@ export interface Memory {
   past(kept: Kept, position: number, l: number): Kept
   /** New positions (b h l d) attend to the past and, causally, to each other; `next` goes to {@link Memory.keep}. */
   attend(past: Tensors, params: Tensors, heads: Heads): { y: Tensor; next: Tensors }
-  /** The arrays that a graph of `l` positions may write over with those of `next` that have the same names. */
-  inPlace(kept: Kept, l: number): Kept
   /** The memory after the graph has run. It may use the arrays of `kept` again. */
   keep(kept: Kept, next: Kept, position: number): Kept
+  /** Names of the arrays that `keep` writes over; forks share all others. */
+  readonly overwrites: readonly string[]
+  /** Whether `past` and `keep` do the same at every position. */
+  readonly ignoresPosition?: boolean
+  /** How positions that are read one at a time may wait, where a step would else write all of the memory anew. */
+  readonly pending?: Pending
+}
+
+/** Positions that are kept beside a memory until they are taken into it together. More than one at a time cannot be added to them. */
+export interface Pending {
+  /**
+   * The memory with places for such positions, as it is where it has them.
+   * @param old places that nobody needs any more, which are emptied and used again
+   */
+  room(kept: Kept, old?: Kept): Kept
+  /** Whether a memory has places, empty or not. */
+  isWaiting(kept: Kept): boolean
+  /** Whether there is no place left. */
+  isFull(kept: Kept): boolean
+  /** Traced: the memory with these positions in it, and without places. */
+  settled(kept: Tensors): Tensors
+  /** Names of results of `settled` that may be written over the arrays of these names. */
+  readonly inPlace: readonly string[]
 }
 
 /** Copies all positions of `from` (b h l d) into `into` (b h room d), from position `start` on; returns `into`. */

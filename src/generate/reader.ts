@@ -13,6 +13,7 @@ import { below, prefixed } from '../nn/params.ts'
 import type { Device } from '../runtime/device.ts'
 import { batchMemory, shapeKey } from './rows.ts'
 import { rowWeights, storedWeights } from './rowWeights.ts'
+import { createSettling } from './settling.ts'
 import { decoding, type LayerMemory, type Logits, restored, tracedBlock, tracedLogits } from './traced.ts'
 import { createWholeSteps } from './wholeStep.ts'
 
@@ -33,6 +34,8 @@ export interface ReaderOptions {
 /** Reads tokens into memories with room for them. */
 export interface Reader {
   readonly layers: readonly LayerMemory[]
+  /** Memories that are gone on from beside the given ones. */
+  fork(kept: readonly Kept[]): Kept[]
   /** ids (b l) -> the residual stream (b l e) after the last block, and the memories after it. */
   read(kept: readonly Kept[], positions: readonly number[], ids: NDArray): Promise<{ x: FloatArray; kept: Kept[] }>
   /** One position (b 1) -> the logits after it, and the memories. */
@@ -58,6 +61,8 @@ export function createReader(device: Device, model: Model, options: ReaderOption
     const run = functions.get(blockKey(config, layer), build)
     return { memory, rows: batchMemory(memory), inputs: blockInputs(config, params, layer), run }
   })
+  const memories = layers.map(({ memory }) => memory)
+  const settling = createSettling(functions, memories, (layer) => blockKey(config, layer))
   const whole = createWholeSteps(device, config, weights, layers)
   const seen = new Map<string, number>()
   /** Whether these shapes have come often enough. */
@@ -68,25 +73,29 @@ export function createReader(device: Device, model: Model, options: ReaderOption
     return times > wholeAfter
   }
 
+  const blockwise: Reader['read'] = async (kept, positions, ids) => {
+    const l = ids.shape[1]!
+    const shared = forward.shared({ ids }, positions)
+    const next: Kept[] = []
+    let x = await forward.embed(params, { ids }, positions)
+    for (const [layer, { rows, inputs, run }] of layers.entries()) {
+      const before = kept[layer]!
+      const given = { x, ...shared, ...prefixed('past.', rows.past(before, positions, l)), ...inputs }
+      const { y, ...rest } = (await run(given)) as Kept
+      next.push(rows.keep(before, below('next.', rest), positions))
+      x = y!
+    }
+    return { x, kept: next }
+  }
+
   const reader: Reader = {
     layers,
-    async read(kept, positions, ids) {
-      const l = ids.shape[1]!
-      const shared = forward.shared({ ids }, positions)
-      const next: Kept[] = []
-      let x = await forward.embed(params, { ids }, positions)
-      for (const [layer, { memory, rows, inputs, run }] of layers.entries()) {
-        const before = kept[layer]!
-        const given = { x, ...shared, ...prefixed('past.', rows.past(before, positions, l)), ...inputs }
-        const { y, ...rest } = (await run(given, prefixed('next.', memory.inPlace(before, l)))) as Kept
-        next.push(rows.keep(before, below('next.', rest), positions))
-        x = y!
-      }
-      return { x, kept: next }
-    },
-    async step(kept, positions, ids) {
+    fork: settling.fork,
+    read: async (kept, positions, ids) => blockwise(await settling.settled(kept), positions, ids),
+    async step(before, positions, ids) {
+      const kept = await settling.withPlace(before)
       if (!isFamiliar(kept, positions.length)) {
-        const done = await reader.read(kept, positions, ids)
+        const done = await blockwise(kept, positions, ids)
         return { ...(await reader.logits(done.x)), kept: done.kept }
       }
       const rows = lookUp(config, familyOf(config), params, { ids }, positions)

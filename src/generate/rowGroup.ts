@@ -50,12 +50,18 @@ export function createRowGroup<Owner>(generator: Generator, first: Owner, firstS
     rowOf: (owner) => rows.indexOf(owner),
     add(owner, joining) {
       let row = rows.indexOf(undefined)
-      if (row < 0) {
+      if (owners().length === 0) {
+        // The arrays of a first state may be those of its forks too, and are not written over.
+        state = joining
+        row = 0
+        rows = []
+      } else if (row < 0) {
         row = rows.length
         resize(sizeFor(row + 1), [joining])
       } else {
-        for (const [layer, kept] of state.layers.entries()) putRow(kept, row, joining.layers[layer]!)
-        state = { ...state, positions: state.positions.with(row, joining.positions[0]!) }
+        const { positions, layers } = generator.join([joining])
+        for (const [layer, kept] of state.layers.entries()) putRow(kept, row, layers[layer]!)
+        state = { ...state, positions: state.positions.with(row, positions[0]!) }
       }
       rows[row] = owner
     },

@@ -20,12 +20,29 @@ export function putRow(kept: Kept, row: number, from: Kept): void {
 
 /** A copy that shares no array with its original. */
 export function copied(kept: Kept): Kept {
-  return mapNames(kept, (name) => floats(kept[name]!.shape, kept[name]!.data.slice()))
+  return mapNames(kept, (name) => copiedArray(kept[name]!))
 }
 
-/** Names and shapes, without the batch: equal for memories that can be stacked. */
+/** A copy of the arrays that are written over as more is read; the others belong to both. */
+export function forked(kept: Kept, { overwrites }: Memory): Kept {
+  return mapNames(kept, (name) => (overwrites.includes(name) ? copiedArray(kept[name]!) : kept[name]!))
+}
+
+/** Names and shapes, without the batch: equal for memories that can be stacked, with places for waiting positions or without. */
 export function shapeKey(layers: readonly Kept[]): string {
-  return layers.map((kept) => Object.entries(kept).map(([name, { shape }]) => `${name}[${shape.slice(1)}]`)).join(' ')
+  return layers.map((kept) => settledNames(kept).map((name) => `${name}[${kept[name]!.shape.slice(1)}]`)).join(' ')
+}
+
+/** A memory with places for positions that wait, where it is of a kind that has them. */
+export function withRoom({ pending }: Memory, kept: Kept): Kept {
+  return pending ? pending.room(kept) : kept
+}
+
+/** Bytes of memories once no position waits. */
+export function settledBytes(layers: readonly Kept[]): number {
+  return layers
+    .flatMap((kept) => settledNames(kept).map((name) => kept[name]!.data.byteLength))
+    .reduce((a, b) => a + b, 0)
 }
 
 /** A memory whose sequences need not have read equally much; each is treated by {@link Memory} on its own. */
@@ -39,22 +56,17 @@ export function batchMemory(memory: Memory): BatchMemory {
   return {
     reserve: (kept, positions, l) => memory.reserve(kept, Math.max(...positions) + l),
     past(kept, positions, l) {
-      if (areEqual(positions)) return memory.past(kept, positions[0]!, l)
+      if (memory.ignoresPosition || areEqual(positions)) return memory.past(kept, positions[0]!, l)
       const rows = positions.map((_, row) => rowOf(kept, row))
-      const first = memory.past(rows[0]!, positions[0]!, l)
-      // What comes back as it went in depends on no position.
-      if (first === rows[0]) return kept
-      return joined([first, ...rows.slice(1).map((row, i) => memory.past(row, positions[i + 1]!, l))], [kept])
+      return joined(
+        rows.map((row, i) => memory.past(row, positions[i]!, l)),
+        [kept],
+      )
     },
     keep(kept, next, positions) {
-      if (areEqual(positions)) return memory.keep(kept, next, positions[0]!)
-      const keepRow = (row: number) => {
-        const own = rowOf(next, row)
-        return { own, row: memory.keep(rowOf(kept, row), own, positions[row]!) }
-      }
-      const first = keepRow(0)
-      if (first.row === first.own) return next
-      return joined([first.row, ...positions.slice(1).map((_, i) => keepRow(i + 1).row)], [kept, next])
+      if (memory.ignoresPosition || areEqual(positions)) return memory.keep(kept, next, positions[0]!)
+      const rows = positions.map((position, row) => memory.keep(rowOf(kept, row), rowOf(next, row), position))
+      return joined(rows, [kept, next])
     },
   }
 }
@@ -83,6 +95,17 @@ function stackedArrays(parts: readonly FloatArray[]): FloatArray {
   const whole = floats([parts.length, ...shape.slice(1)])
   for (const [row, part] of parts.entries()) whole.data.set(part.data, row * data.length)
   return whole
+}
+
+function copiedArray({ shape, data }: FloatArray): FloatArray {
+  return floats(shape, data.slice())
+}
+
+function settledNames(kept: Kept): string[] {
+  // A file gives them in another order.
+  return Object.keys(kept)
+    .filter((name) => !name.startsWith('pending'))
+    .sort()
 }
 
 function mapNames(kept: Kept, array: (name: string) => FloatArray): Kept {

@@ -8,7 +8,7 @@ import type { Model, ModelConfig } from '../models/model.ts'
 import type { Device } from '../runtime/device.ts'
 import { alongPositions, lastPosition, piecesOf } from './pieces.ts'
 import { createReader, type ReaderOptions } from './reader.ts'
-import { copied, rowOf, shapeKey, stacked } from './rows.ts'
+import { copied, rowOf, settledBytes, shapeKey, stacked, withRoom } from './rows.ts'
 import type { Logits } from './traced.ts'
 
 /** All that a model keeps of the tokens it has read: one memory per layer. */
@@ -44,7 +44,7 @@ export interface Generator {
    * @throws Error when the state is used up already.
    */
   advance(state: State, ids: NDArray, options?: AdvanceOptions): Promise<Advanced>
-  /** A copy that goes on independently. @throws Error when the state is used up. */
+  /** A state that goes on independently; it copies only what is written over. @throws Error when the state is used up. */
   fork(state: State): State
   /**
    * One state of all sequences of others, which need not have read equally much. They are used up.
@@ -116,14 +116,16 @@ export function createGenerator(device: Device, model: Model, options: ReaderOpt
     },
     fork(state) {
       use('fork', state)
-      return { ...state, layers: state.layers.map(copied) }
+      return { ...state, layers: reader.fork(state.layers) }
     },
     join(states) {
       if (states.length === 0) throw new RangeError('join: got no states, want at least one')
       for (const state of states) use('join', state)
       const most = Math.max(...states.flatMap(({ positions }) => positions))
       // Caches of softmax attention get room for the longest sequence.
-      const roomy = states.map((state) => layers.map(({ memory }, layer) => memory.reserve(state.layers[layer]!, most)))
+      const roomy = states.map((state) =>
+        layers.map(({ memory }, layer) => withRoom(memory, memory.reserve(state.layers[layer]!, most))),
+      )
       const [shape, ...others] = roomy.map(shapeKey)
       const other = others.find((one) => one !== shape)
       if (other !== undefined) throw new RangeError(`join: got memories ${shape} and ${other}, want equal shapes`)
@@ -150,7 +152,8 @@ export function createGenerator(device: Device, model: Model, options: ReaderOpt
         throw new RangeError(`restore: got position ${position}, want a whole number from 0 to ${limit}`)
       }
       for (const [layer, { memory }] of layers.entries()) {
-        checkKept(layer, kept[layer]!, memory.reserve(memory.empty(1), position))
+        const want = memory.reserve(memory.empty(1), position)
+        checkKept(layer, kept[layer]!, memory.pending?.isWaiting(kept[layer]!) ? withRoom(memory, want) : want)
       }
       return { positions: [position], layers: kept }
     },
@@ -158,9 +161,12 @@ export function createGenerator(device: Device, model: Model, options: ReaderOpt
   }
 }
 
-/** The bytes that a state holds: constant for linear attention, growing with the text for softmax. */
+/**
+ * The bytes that a state holds: constant for linear attention, growing with the text for softmax. Up to 16 positions that
+ * wait to be added to sums are not counted.
+ */
 export function stateBytes({ layers }: Pick<State, 'layers'>): number {
-  return layers.flatMap((kept) => Object.values(kept)).reduce((bytes, { data }) => bytes + data.byteLength, 0)
+  return settledBytes(layers)
 }
 
 function checkIds({ vocab }: ModelConfig, { positions }: State, ids: NDArray, limit: number): void {

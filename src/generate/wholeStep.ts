@@ -39,7 +39,7 @@ export function createWholeSteps(
   }
   // In the order of last use.
   const graphs = new Map<string, { readonly opened: Promise<Opened>; running: number }>()
-  const run = async (key: string, inputs: Arrays, into: Arrays): Promise<Arrays> => {
+  const run = async (key: string, inputs: Arrays): Promise<Arrays> => {
     const known = graphs.get(key)
     const traced = (given: Tensors) => tracedWhole(config, weights, layers, given)
     const graph = known ?? { opened: openFunction(device, traced, inputs, decoding), running: 0 }
@@ -47,7 +47,7 @@ export function createWholeSteps(
     graphs.set(key, graph)
     graph.running += 1
     try {
-      return await (await graph.opened).run(inputs, into)
+      return await (await graph.opened).run(inputs)
     } catch (error) {
       if (!known) graphs.delete(key)
       throw error
@@ -69,18 +69,13 @@ export function createWholeSteps(
     async step(kept, positions, given) {
       const past = layers.map(({ rows }, layer) => prefixed(`past.${layer}.`, rows.past(kept[layer]!, positions, 1)))
       const inputs: Arrays = Object.assign({}, constant, given, ...past)
-      const into: Arrays = Object.assign(
-        {},
-        ...layers.map(({ memory }, layer) => prefixed(`next.${layer}.`, memory.inPlace(kept[layer]!, 1))),
-      )
       const key = `${shapeKey(kept)} ${Object.values(given).map(({ shape }) => shape.join())}`
-      const { logits, logSums, ...next } = await run(key, inputs, into)
+      const results = await run(key, inputs)
+      const next = byLayer(results, layers.length)
       return {
-        logits: logits as FloatArray,
-        logSums: (logSums as NDArray).data as Float32Array,
-        kept: layers.map(({ rows }, layer) =>
-          rows.keep(kept[layer]!, below(`next.${layer}.`, next) as Kept, positions),
-        ),
+        logits: results.logits as FloatArray,
+        logSums: (results.logSums as NDArray).data as Float32Array,
+        kept: layers.map(({ rows }, layer) => rows.keep(kept[layer]!, next[layer]!, positions)),
       }
     },
     async dispose() {
@@ -88,6 +83,16 @@ export function createWholeSteps(
       graphs.clear()
     },
   }
+}
+
+/** The results `next.LAYER.NAME` by layer and name. */
+function byLayer(results: Arrays, layers: number): Kept[] {
+  const next = Array.from({ length: layers }, (): Record<string, FloatArray> => ({}))
+  for (const [path, array] of Object.entries(results)) {
+    const [part, layer, name] = path.split('.')
+    if (part === 'next') next[Number(layer)]![name!] = array as FloatArray
+  }
+  return next
 }
 
 /** Inputs `row.…`, `w.…`, `pos.…` and `past.LAYER.…`, and the output embedding -> logits and `next.LAYER.…`. */

@@ -53,7 +53,7 @@ async function throughMemory(attention: Attention, inputs: Arrays, lengths: read
     const part = { q: cut(q!, 2, position, end), k: cut(k!, 2, position, end), v: cut(v!, 2, position, end) }
     kept = memory.reserve(kept, end)
     const given = { ...part, ...prefixed('p.', params), ...prefixed('past.', memory.past(kept, position, l)) }
-    const { y, ...rest } = await step(given, prefixed('next.', memory.inPlace(kept, l)))
+    const { y, ...rest } = await step(given)
     kept = memory.keep(kept, below('next.', rest) as Params, position)
     position = end
     parts.push(y!)

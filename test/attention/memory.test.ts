@@ -38,10 +38,11 @@ it('keys whose exponentials leave the range of float32 are weighed as in float64
   for (let n = 0; n < length; n++) {
     const position = (row: readonly number[]) => floats([1, 1, 1, d], row)
     const inputs = { q: position(q[n]!), k: position(k[n]!), v: position(v[n]!) }
-    const { y, ...rest } = (await step(
-      { ...inputs, ...weights, ...prefixed('past.', memory.past(kept, n, 1)) },
-      prefixed('next.', memory.inPlace(kept, 1)),
-    )) as Kept
+    const { y, ...rest } = (await step({
+      ...inputs,
+      ...weights,
+      ...prefixed('past.', memory.past(kept, n, 1)),
+    })) as Kept
     kept = memory.keep(kept, below('next.', rest), n)
     got.push([...y!.data])
   }

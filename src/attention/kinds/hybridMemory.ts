@@ -79,9 +79,9 @@ export function hybridMemory(settings: HybridSettings, sizes: HeadSizes): Memory
       }
       return { y: normalised(part === 'window' ? near : add(near, farHere)), next }
     },
-    inPlace: () => ({}),
     keep: (kept, { newKeys, newValues, ...next }, position) =>
       newKeys ? { ...next, ...keptSinks(kept, position, newKeys, newValues!) } : next,
+    overwrites: ['sinkKeys', 'sinkValues'],
   }
 }
 

@@ -4,10 +4,11 @@ import { floats } from '../../base/array.ts'
 import type { Attention } from '../attention.ts'
 import { featureMap, isTied, type MapName } from '../featureMaps.ts'
 import type { HeadSizes } from '../heads.ts'
-import { type LinearState, linearAttention, linearAttentionFrom, linearScores, linearWeights } from '../linear.ts'
+import { linearAttention, linearAttentionFrom, linearScores, linearWeights } from '../linear.ts'
 import { mapParams, mapSpecs } from '../mapParams.ts'
 import type { FeatureMap } from '../maps/map.ts'
 import { type Memory, perSequence } from '../memory.ts'
+import { hasPending, pendingNames, pendingOf, pendingStep, putPending } from '../pending.ts'
 import { noShift } from '../scales.ts'
 
 /** @param name a feature map. @throws RangeError naming the known ones. */
@@ -36,14 +37,21 @@ function sumsMemory(map: FeatureMap, sizes: HeadSizes): Memory {
     empty: (batch) => emptySums(map, sizes, batch),
     reserve: (kept) => kept,
     past: (kept, position) => (map.positions ? { ...kept, start: perSequence(kept.sums!.shape[0]!, position) } : kept),
-    attend({ sums, ...rest }, params, { q, k, v }) {
-      const state: LinearState = { ...rest, sums: sums! }
-      const { y, state: next } = linearAttentionFrom(map, mapParams(params), state, q, k, v)
+    attend({ sums, pendingKeys, pendingValues, ...rest }, params, heads) {
+      const state = { ...rest, sums: sums! }
+      if (pendingKeys && pendingValues) {
+        return pendingStep(map, mapParams(params), { ...state, pendingKeys, pendingValues }, heads)
+      }
+      const { y, state: next } = linearAttentionFrom(map, mapParams(params), state, heads.q, heads.k, heads.v)
       return { y, next: { sums: next.sums, ...(next.shift && { shift: next.shift }) } }
     },
-    // In a single step the old sums are read once, by what the new ones are computed from. A longer graph reads them
-    // twice, and the shift is always read twice, so there the results are arrays of their own.
-    inPlace: ({ sums }, l) => (l === 1 ? { sums: sums! } : {}),
-    keep: (_kept, next) => next,
+    keep(kept, next) {
+      if (!hasPending(kept)) return next
+      putPending(kept, next)
+      return kept
+    },
+    overwrites: pendingNames,
+    ignoresPosition: !map.positions,
+    pending: pendingOf(map, sizes),
   }
 }

@@ -13,7 +13,8 @@ export const noneKind: Attention = {
     reserve: (kept) => kept,
     past: (kept) => kept,
     attend: (_past, _params, { v }) => ({ y: mul(v, 0), next: {} }),
-    inPlace: () => ({}),
     keep: (kept) => kept,
+    overwrites: [],
+    ignoresPosition: true,
   }),
 }

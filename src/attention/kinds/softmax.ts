@@ -50,11 +50,11 @@ export function cacheMemory({ heads, headDim }: HeadSizes, weigh: (scores: Tenso
       const [past, own] = split(weights, [keys!.shape[2]!, k.shape[2]!], -1) as [Tensor, Tensor]
       return { y: add(matmul(past, values!), matmul(own, v)), next: { keys: k, values: v } }
     },
-    inPlace: () => ({}),
     keep(kept, next, position) {
       copyPositions(next.keys!, kept.keys!, position)
       copyPositions(next.values!, kept.values!, position)
       return kept
     },
+    overwrites: ['keys', 'values'],
   }
 }

@@ -112,9 +112,9 @@ function windowMemory({ window, sinks }: WindowOptions, sizes: HeadSizes): Memor
         next: { ...next, ...(sinks > 0 && { newKeys: k, newValues: v }) },
       }
     },
-    inPlace: () => ({}),
     keep: (kept, { newKeys, newValues, ...next }, position) =>
       newKeys ? { ...next, ...keptSinks(kept, position, newKeys, newValues!) } : next,
+    overwrites: ['sinkKeys', 'sinkValues'],
   }
 }
 

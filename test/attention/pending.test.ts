@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { featureMap } from '../../src/attention/featureMaps.ts'
+import { linearWeights } from '../../src/attention/linear.ts'
+import type { Kept, Memory } from '../../src/attention/memory.ts'
+import { attentionOf } from '../../src/attention/plan.ts'
+import { matmul } from '../../src/graph/ops.ts'
+import { below, prefixed } from '../../src/nn/params.ts'
+import { compile } from '../../src/runtime/compile.ts'
+import type { Arrays } from '../../src/runtime/device.ts'
+import { cut, device, join, near, run, singles } from '../tensors.ts'
+import { caseOf, paramsIn } from './cases.ts'
+import { mapNames } from './examples.ts'
+
+const [b, h, d, l] = [2, 3, 5, 37]
+
+function functionsOf(memory: Memory) {
+  const step = compile(device, ({ q, k, v, ...given }) => {
+    const { y, next } = memory.attend(below('past.', given), below('p.', given), { q: q!, k: k!, v: v! })
+    return { y, ...prefixed('next.', next) }
+  })
+  const settle = compile(device, (given) => prefixed('next.', memory.pending!.settled(below('past.', given))))
+  return { step, settle }
+}
+
+/** Reads one position at a time; before those of `settled` all that waited is taken in, and `places` says who waits at all. */
+async function readBy(
+  memory: Memory,
+  { step, settle }: ReturnType<typeof functionsOf>,
+  { q, k, v, ...params }: Arrays,
+  { settled, places }: { readonly settled: ReadonlySet<number>; readonly places: boolean },
+) {
+  const pending = memory.pending!
+  let kept = memory.empty(b)
+  const parts = []
+  for (let n = 0; n < l; n++) {
+    if (pending.isFull(kept) || (settled.has(n) && pending.isWaiting(kept))) {
+      kept = below('next.', await settle(prefixed('past.', kept))) as Kept
+    }
+    if (places) kept = pending.room(kept)
+    const one = { q: cut(q!, 2, n, n + 1), k: cut(k!, 2, n, n + 1), v: cut(v!, 2, n, n + 1) }
+    const past = prefixed('past.', memory.past(kept, n, 1))
+    const { y, ...next } = await step({ ...one, ...prefixed('p.', params), ...past })
+    kept = memory.keep(kept, below('next.', next) as Kept, n)
+    parts.push(y!)
+  }
+  return join(parts, 2)
+}
+
+/** Each row of `width` values 16 times. */
+function repeated(data: Float32Array, width: number): Float32Array {
+  return Float32Array.from(
+    { length: 16 * data.length },
+    (_, i) => data[Math.floor(i / (16 * width)) * width + (i % width)]!,
+  )
+}
+
+describe('positions that wait beside the sums', () => {
+  for (const name of mapNames) {
+    it(`are seen as if they were in them, whenever they are taken in: ${name}`, async () => {
+      const map = featureMap(name)
+      const memory = attentionOf({ kind: 'linear', map: name }).memory({ heads: h, headDim: d })
+      const functions = functionsOf(memory)
+      // Its scores (q·k)² may be nearly 0 for all keys that a query sees.
+      const tolerance = name === 'rebased' ? 1e-3 : 1e-5
+      await fc.assert(
+        fc.asyncProperty(fc.integer(), fc.uniqueArray(fc.nat(l - 1)), async (seed, at) => {
+          const inputs = caseOf(map, seed, { b, h, l, d, e: d })
+          const { y: want } = await run((given) => {
+            const weights = linearWeights(map, paramsIn(given), given.q!, given.k!, { causal: true })
+            return { y: matmul(weights, given.v!) }
+          }, inputs)
+          const settled = new Set(at)
+          const waiting = await readBy(memory, functions, singles(inputs), { settled, places: true })
+          near(waiting, want, tolerance, 'the parallel form')
+          near(
+            waiting,
+            await readBy(memory, functions, singles(inputs), { settled, places: false }),
+            tolerance,
+            'recurrent',
+          )
+        }),
+        { numRuns: 3 },
+      )
+      await functions.step.dispose()
+      await functions.settle.dispose()
+    })
+  }
+
+  it('take their places row by row, and leave none when all are taken', () => {
+    const memory = attentionOf({ kind: 'linear', map: 'elu' }).memory({ heads: h, headDim: d })
+    const { room, isFull, isWaiting } = memory.pending!
+    const kept = room(memory.empty(b))
+    assert.deepEqual([isWaiting(memory.empty(b)), isWaiting(kept), isFull(kept)], [false, true, false])
+    assert.equal(room(kept), kept)
+    const row = (width: number) => ({
+      dtype: 'float32' as const,
+      shape: [b, h, 1, width],
+      data: Float32Array.from({ length: b * h * width }, (_, i) => ((i + 1) % width ? i : 1)),
+    })
+    for (let n = 0; n < 16; n++) {
+      assert.ok(!isFull(kept))
+      memory.keep(kept, { pendingKeys: row(d), pendingValues: row(d + 1) }, n)
+    }
+    assert.ok(isFull(kept))
+    assert.deepEqual(kept.pendingKeys!.data, repeated(row(d).data, d))
+    assert.deepEqual(kept.pendingValues!.data, repeated(row(d + 1).data, d + 1))
+  })
+})

@@ -54,6 +54,8 @@ const shapes: Readonly<Record<string, Shape>> = {
 }
 
 const together = 8
+/** In so many steps all that waits beside a state is taken into it once. */
+const stepsOfWriting = 16
 const flat = 0.95
 const overReading = 1.4
 
@@ -76,7 +78,7 @@ function benchOf(name: string, quickName: string): Bench {
 async function measured(name: string, shape: Shape, { quick, note }: BenchRun): Promise<Row[]> {
   const contexts = quick ? [64, 128, 512, 1024] : [1024, 8192, 32768, 131072]
   const [first, , deep] = contexts as [number, number, number]
-  const tokens = quick ? 2 : 5
+  const [tokens, steps] = quick ? [2, 2] : [5, stepsOfWriting]
   const model = modelOf(shape, contexts.at(-1)! + 4096)
   const generator = createGenerator(await openDevice(), model, { wholeAfter: 0 })
   const read = await openMemoryReader(weightBytes(model))
@@ -84,7 +86,7 @@ async function measured(name: string, shape: Shape, { quick, note }: BenchRun): 
     const start = await generator.advance(generator.start(), randomIds(1, quick ? 32 : 256, model.config.vocab))
     const at = (context: number) => generator.restore(context, generator.fork(start.state).layers)
     const several = generator.join(Array.from({ length: together }, () => at(first)))
-    const writes = contexts.map((context) => writer(generator, at(context), tokens))
+    const writes = contexts.map((context) => writer(generator, at(context), steps))
     const beside = [settle, ...[first, deep].map((context) => writes[contexts.indexOf(context)]!)]
     const peers = await peersOf(shape, [first, deep], { quick, note })
     const told = (line: string) => note(`${name}: ${line}`)
@@ -92,8 +94,8 @@ async function measured(name: string, shape: Shape, { quick, note }: BenchRun): 
     const reads = () => middle(read.read, tokens)
     const forks = at(deep)
     const fork = () => seconds(() => generator.advance(generator.fork(forks), ints([1, 1], [7])))
-    const ours = [...writes, reads, writer(generator, several, tokens), () => middle(fork, tokens)]
-    const own = await interleaved(ours, quick ? 2 : 21)
+    const ours = [...writes, reads, writer(generator, several, steps), () => middle(fork, tokens)]
+    const own = await interleaved(ours, quick ? 2 : 9)
     const written = own.slice(0, contexts.length)
     const [reading, rowsOfSeveral, forking] = own.slice(contexts.length) as [number[], number[], number[]]
     const target = (value: number) => (quick ? {} : { target: value })
@@ -174,15 +176,17 @@ async function readingRows(
   }))
 }
 
-/** Seconds of a token of all texts of a state together: the middle one of several, after one that finds the caches cold. */
-function writer(generator: Generator, from: State, tokens: number): () => Promise<number> {
+/** Seconds of a token of all texts of a state together: the mean of several steps, after one that finds the caches cold. */
+function writer(generator: Generator, from: State, steps: number): () => Promise<number> {
   let state = from
   const ids = ints([from.positions.length, 1], Array(from.positions.length).fill(7))
-  const step = () =>
-    seconds(async () => {
-      state = (await generator.advance(state, ids)).state
-    })
-  return () => middle(step, tokens)
+  const write = async (count: number) => {
+    for (let i = 0; i < count; i++) state = (await generator.advance(state, ids)).state
+  }
+  return async () => {
+    await write(1)
+    return (await seconds(() => write(steps))) / steps
+  }
 }
 
 /** Lets the peers' threads stop spinning and their memory be given back. */

@@ -12,7 +12,8 @@ import type { ModelFiles } from '../models/files.ts'
 import type { ModelConfig } from '../models/model.ts'
 import { tokenLogits } from '../nn/loss.ts'
 import { below, prefixed } from '../nn/params.ts'
-import { type AttentionForm, type ExportedAttention, exportedAttention } from './attention.ts'
+import { type AttentionForm, exportedAttention } from './attention.ts'
+import type { ExportedAttention } from './exported.ts'
 
 /** Options of {@link modelGraph}. */
 export interface GraphOptions {

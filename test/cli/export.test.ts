@@ -24,7 +24,7 @@ const { json: tokenizer } = await loadTokenizer(source)
 const save = async (name: string, map: string) =>
   saveModel(folderSink(at(name)), linearize(await loadModel(source), map, random(0)), { tokenizer })
 await save('converted', 'hedgehog')
-await save('hybrid', 'hybrid:4')
+await save('top-k', 'top-k:4')
 
 const hedgehog = (argv: readonly string[], signals?: EventEmitter) => commandLine(argv, undefined, signals)
 
@@ -58,14 +58,11 @@ describe('export', () => {
   })
 
   test('writes nothing of what cannot be exported, and leaves what was there', async () => {
-    const { code, err } = await hedgehog(['export', at('hybrid'), '--to', 'onnx', '--out', at('onnx'), '--force'])
+    const { code, err } = await hedgehog(['export', at('top-k'), '--to', 'onnx', '--out', at('onnx'), '--force'])
     assert.equal(code, 1)
-    assert.match(
-      err,
-      /^hedgehog: export: attention hybrid:4\/hedgehog-softmax has no form in ONNX operators; want linear/,
-    )
+    assert.match(err, /^hedgehog: export: attention top-k:4 has no form in ONNX operators; want linear/)
     assert.ok((await readdir(at('onnx'))).includes('model.onnx'))
-    const none = await hedgehog(['export', at('hybrid'), '--to', 'fla', '--out', at('none')])
+    const none = await hedgehog(['export', at('top-k'), '--to', 'fla', '--out', at('none')])
     assert.match(none.err, /^hedgehog: export: fla cannot hold a gpt2 model; want llama or mistral$/m)
     assert.deepEqual(await readdir(at('none')), [])
   })
@@ -94,7 +91,7 @@ describe('export', () => {
     ],
     [
       'a folder with files',
-      ['--to', 'onnx', '--out', at('hybrid')],
+      ['--to', 'onnx', '--out', at('top-k')],
       /is not empty .*; choose another folder, or --force/,
     ],
   ]

@@ -16,7 +16,18 @@ const targets = Object.keys(signatures) as (keyof typeof signatures)[]
 const forms = ['operator', 'decomposed'] as const
 
 describe('an export has the logits of its model', () => {
-  const kinds = [...Object.keys(featureMaps), 'hedgehog+half+bias+tied', 'softmax', 'window:3:1', 'window:2', 'none']
+  const kinds = [
+    ...Object.keys(featureMaps),
+    'hedgehog+half+bias+tied',
+    'softmax',
+    'window:3:1',
+    'window:2',
+    'hybrid:3',
+    'hybrid:2:1',
+    'hybrid:4:2/hedgehog-softmax',
+    'hybrid:2:3/taylor',
+    'none',
+  ]
   for (const [i, name] of kinds.entries()) {
     it(`with ${name}`, async () => {
       // Forms and targets in turn, so that the maps together meet all of both.
@@ -161,7 +172,10 @@ describe('an export', () => {
 describe('a model that cannot be exported is refused by name, before anything is written', () => {
   const gptModel = gpt('softmax')
   const refused = {
-    'hybrid attention': [() => gpt('hybrid:3'), /^export: attention hybrid:3\/hedgehog-softmax has no form in ONNX/],
+    'a hybrid of a map that knows positions': [
+      () => gpt('hybrid:3/cosformer:64'),
+      /^export: a hybrid of cosformer:64, which knows positions, has no form; want another map$/,
+    ],
     'top-k attention': [() => gpt('top-k:3'), /^export: attention top-k:3 has no form in ONNX operators; want linear/],
     'a classifier': [
       () => withTask(gptModel, { task: 'classification', labels: 3 }, random(0)),

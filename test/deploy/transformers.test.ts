@@ -97,6 +97,7 @@ describe('transformers.js generates the tokens that hedgehog generates', () => {
   const cases: Readonly<Record<string, [() => Model, ExportOptions]>> = {
     'of a Llama with grouped keys, decomposed': [() => llamaOf('hedgehog'), { attention: 'decomposed' }],
     'of maps that know positions': [() => llamaOf('cosformer:64'), {}],
+    'of a window hybrid with sinks, of which the window is left': [() => llamaOf('hybrid:4:2'), {}],
     'of softmax attention, a window, and linear attention in one model': [mixed, {}],
   }
   for (const [i, [title, [build, options]]] of Object.entries(cases).entries()) {

@@ -1,6 +1,6 @@
 /** Reads and writes safetensors files; tensors are read by range. */
 
-import { type FloatArray, floats, type NDArray, type Params, sizeOf } from '../base/array.ts'
+import { type Data, floats, type NDArray, type Params, sizeOf } from '../base/array.ts'
 import { floatEncodings, type ReadRange, readValues, readWords } from './encodings.ts'
 import type { Sink, Source } from './files.ts'
 import { fromFloat16, toBfloat16, toFloat16 } from './half.ts'
@@ -95,7 +95,8 @@ export interface WrittenTensor {
   readonly name: string
   readonly shape: readonly number[]
   readonly dtype: StoredDType
-  load(): Promise<FloatArray>
+  /** Its values, or its words where they are float16 already. */
+  load(): Promise<NDArray>
 }
 
 /** {@link writeSafetensors} of tensors that are loaded one after the other. */
@@ -127,12 +128,18 @@ async function* fileParts(where: string, header: object, tensors: readonly Writt
   for (const { name, dtype, load } of tensors) {
     const { data } = await load()
     for (let at = 0; at < data.length; at += chunk) {
-      const values = data.subarray(at, at + chunk)
-      const stored = encoders[dtype](values)
-      if (stored instanceof Uint16Array) checkFits(`${where}: ${name}`, values, stored, dtype)
+      const stored = encoded(`${where}: ${name}`, data.subarray(at, at + chunk), dtype)
       yield new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength)
     }
   }
+}
+
+function encoded(where: string, values: Data, dtype: StoredDType): Data {
+  // Words are what is stored.
+  if (!(values instanceof Float32Array)) return values
+  const stored = encoders[dtype](values)
+  if (stored instanceof Uint16Array) checkFits(where, values, stored, dtype)
+  return stored
 }
 
 /** Values that are converted and written at a time. */

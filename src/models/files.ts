@@ -131,11 +131,15 @@ export interface SaveFromOptions {
   readonly tokenizer?: unknown
 }
 
+function isStored(files: ModelFiles): files is StoredFiles {
+  return 'stored' in files
+}
+
 const storedDTypes: Readonly<Record<string, StoredDType>> = { F16: 'float16', BF16: 'bfloat16' }
 
 /**
  * Writes a model of stored parameters and others beside them as a folder, one parameter in memory at a time; stored ones
- * keep their dtype where it is of 16 bits, those beside them are float32.
+ * keep their dtype where it is of 16 bits, float16 word by word, those beside them are float32.
  */
 export async function saveFrom(
   sink: Sink,
@@ -147,7 +151,9 @@ export async function saveFrom(
   const family = familyOf(config)
   const tensors = paths.map((path): WrittenTensor => {
     const stored = storedDTypes[dtype(path)] ?? 'float32'
-    return { name: savedName(family, path), shape: shape(path), dtype: stored, load: () => read(path) }
+    const asStored = stored === 'float16' && isStored(files) && !Object.hasOwn(beside.params, path)
+    const load = () => (asStored ? files.stored(path) : read(path))
+    return { name: savedName(family, path), shape: shape(path), dtype: stored, load }
   })
   await writeTensors(sink, 'model.safetensors', tensors, { format: 'pt' })
   if (tokenizer !== undefined) await writeJson(sink, 'tokenizer.json', tokenizer)

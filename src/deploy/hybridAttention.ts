@@ -56,24 +56,23 @@ export function hybridExport(options: HybridOptions, { heads, headDim: d }: Head
       const ofMap = mapParams(params)
       const before = unpacked(sums!, features)
       const phiQ = featuresOf(map, ofMap.q, q)
-      const seen = { keyMask: at.byFeatures }
+      const l = q.shape[2]!
+      // As many as are new leave the window, and enter the sums unless they are sinks or padding. No other is before a window.
+      const leaving = (x: Tensor) => slice(x, 2, 0, l)
+      const shown = { keyMask: slice(at.byFeatures, 1, 0, l) }
+      const ofLeaving = featuresOf(map, ofMap.k, slice(leaving(recent.k), 3, 0, d), shown)
       // One scale for all positions of a call, as in linear attention's export.
-      const phiK = onOneScale(map, featuresOf(map, ofMap.k, slice(recent.k, 3, 0, d), seen), {
-        ...seen,
-        from: before.shift,
-      })
+      const phiK = onOneScale(map, ofLeaving, { ...shown, from: before.shift })
       const state = rescaled(before, phiK.shift)
       const ofKeys = slice(all.k, 3, 0, d)
-      const found = blended(settings, gateOf(params, 3), q, ofKeys, phiQ, behind(phiK, sinks), at.reach, phiK.shift)
+      const ofColumns = besideNothing(phiK, sinks, window)
+      const found = blended(settings, gateOf(params, 3), q, ofKeys, phiQ, ofColumns, at.reach, phiK.shift)
       const near = matmul(found.scores, all.v)
       const far = matmul(phiQ.phi, state)
       const farHere = found.linearScale ? mul(far, found.linearScale) : far
-      const l = q.shape[2]!
-      // As many as are new leave the window, and enter the sums unless they are sinks or padding.
-      const leaving = (x: Tensor) => slice(x, 2, 0, l)
-      const left = masked(leaving(recent.v), slice(at.byFeatures, 1, 0, l))
+      const left = masked(leaving(recent.v), shown.keyMask)
       const next = [
-        packed(add(state, matmul(transpose(leaving(phiK.phi)), left)), phiK.shift),
+        packed(add(state, matmul(transpose(phiK.phi), left)), phiK.shift),
         newest(recent.k, 2, window),
         newest(recent.v, 2, window),
         ...(sinkKeys ? [add(sinkKeys, matmul(at.toSinks, fresh.k))] : []),
@@ -137,7 +136,7 @@ function cut(state: Tensor, rows: readonly number[]): Tensor[] {
   })
 }
 
-/** Features of keys behind columns that have none. */
-function behind({ phi, u, shift }: Features, columns: number): Features {
-  return { phi: pad(phi, 2, columns, 0), u: pad(u, 2, columns, 0), ...(shift && { shift }) }
+/** Features of keys, on one scale, between columns that have none. */
+function besideNothing({ phi, u, shift }: Features, before: number, after: number): Features {
+  return { phi: pad(phi, 2, before, after), u: pad(u, 2, before, after), ...(shift && { shift }) }
 }

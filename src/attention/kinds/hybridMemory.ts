@@ -9,8 +9,8 @@ import type { HeadSizes } from '../heads.ts'
 import { type LinearState, normalised, rescaled, withOnes } from '../linear.ts'
 import { mapParams } from '../mapParams.ts'
 import { type Kept, type Memory, perSequence } from '../memory.ts'
-import { factor } from '../scales.ts'
-import { blended, farScaleOf, gateOf, type HybridSettings, type Reach } from './hybridScores.ts'
+import { factor, runningLargest } from '../scales.ts'
+import { blended, gateOf, type HybridSettings, type Reach } from './hybridScores.ts'
 import { emptySums } from './linear.ts'
 import { keptSinks, sinkRoom } from './sinks.ts'
 
@@ -42,36 +42,28 @@ export function hybridMemory(settings: HybridSettings, sizes: HeadSizes): Memory
       const b = old!.shape[0]!
       const seen = concat([old!, filled(q, [b, l], 1)], 1)
       const byFeatures = isSink ? mul(seen, sub(1, isSink)) : seen
+      // The first l of the recent keys are those that some query has before its window, and that the next position has, too.
+      const leaving = (x: Tensor) => slice(x, 2, 0, l)
+      const shown = { keyMask: slice(byFeatures, 1, 0, l) }
       const phiQ = featuresOf(map, ofQ, q, start ? { start } : {})
-      const phiK = featuresOf(map, ofK, recent.k, { keyMask: byFeatures, ...(start && { start: sub(start, window) }) })
-      const farScale = farScaleOf(phiK, window, l, shift)
+      const phiK = featuresOf(map, ofK, leaving(recent.k), { ...shown, ...(start && { start: sub(start, window) }) })
+      const farScale = phiK.shift && runningLargest(phiK.shift, shift)
       const all = {
         k: sinkKeys ? concat([sinkKeys, recent.k], 2) : recent.k,
         v: sinkValues ? concat([withOnes(sinkValues), recent.v], 2) : recent.v,
       }
       const reach = reachOf(settings, q, { seen, byFeatures, left, isSink })
-      const { scores, linearScale } = blended(
-        settings,
-        gateOf(params, 3),
-        q,
-        all.k,
-        phiQ,
-        afterNothing(phiK, sinks),
-        reach,
-        farScale,
-      )
+      const ofColumns = besideNothing(phiK, sinks, window)
+      const { scores, linearScale } = blended(settings, gateOf(params, 3), q, all.k, phiQ, ofColumns, reach, farScale)
       const past: LinearState = { sums: sums!, ...(shift && { shift }) }
       const far = matmul(phiQ.phi, past.sums)
       const farHere = farScale && shift && linearScale ? mul(far, mul(factor(shift, farScale), linearScale)) : far
       const near = matmul(scores, all.v)
-      // The first l of the recent keys have left the window of the position after the last.
-      const leaving = (x: Tensor) => slice(x, 2, 0, l)
-      const leftOut = phiK.shift && leaving(phiK.shift)
-      const nextShift = leftOut && maximum(max(leftOut, [2]), shift!)
-      const leftValues = masked(leaving(recent.v), slice(byFeatures, 1, 0, l))
-      const added = leftOut && nextShift ? mul(leftValues, factor(leftOut, nextShift)) : leftValues
+      const nextShift = phiK.shift && maximum(max(phiK.shift, [2]), shift!)
+      const leftValues = masked(leaving(recent.v), shown.keyMask)
+      const added = phiK.shift && nextShift ? mul(leftValues, factor(phiK.shift, nextShift)) : leftValues
       const next = {
-        sums: add(rescaled(past, nextShift), matmul(transpose(leaving(phiK.phi)), added)),
+        sums: add(rescaled(past, nextShift), matmul(transpose(phiK.phi), added)),
         keys: slice(recent.k, 2, l, l + window),
         values: slice(recentValues, 2, l, l + window),
         ...(nextShift && { shift: nextShift }),
@@ -125,8 +117,8 @@ function reachOf({ window, sinks }: HybridSettings, q: Tensor, { seen, byFeature
   return { near: concat([shown, near], -1), far: pad(far, 3, sinks, 0) }
 }
 
-/** Features of keys behind columns that have none. */
-function afterNothing({ phi, u, shift }: Features, columns: number): Features {
-  const behind = (x: Tensor) => pad(x, 2, columns, 0)
-  return { phi: behind(phi), u: behind(u), ...(shift && { shift: behind(shift) }) }
+/** Features of keys between columns that have none. */
+function besideNothing({ phi, u, shift }: Features, before: number, after: number): Features {
+  const beside = (x: Tensor) => pad(x, 2, before, after)
+  return { phi: beside(phi), u: beside(u), ...(shift && { shift: beside(shift) }) }
 }

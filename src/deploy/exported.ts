@@ -16,7 +16,10 @@ export interface Given {
   readonly heads: Heads
   /** Their positions in the text (b l), int32. */
   readonly positions: Tensor
-  /** (b s) of all positions, those before among them: 1 for real tokens, 0 for padding. Default: all are real. */
+  /**
+   * (b s) of all positions, those before among them: 1 for real tokens, 0 for padding, which is before a text where a
+   * hybrid is. Default: all are real.
+   */
   readonly mask?: Tensor
 }
 

@@ -4,9 +4,11 @@ import { featureMap } from '../attention/featureMaps.ts'
 import { type Features, featuresOf, masked, onOneScale } from '../attention/features.ts'
 import type { HeadSizes } from '../attention/heads.ts'
 import type { HybridOptions } from '../attention/kinds/hybrid.ts'
-import { blended, gateOf, type Reach } from '../attention/kinds/hybridScores.ts'
+import { besideNothing, blended, gateOf, type Reach } from '../attention/kinds/hybridScores.ts'
 import { normalised, rescaled, withOnes } from '../attention/linear.ts'
 import { mapParams } from '../attention/mapParams.ts'
+import { factor } from '../attention/scales.ts'
+import { hidden } from '../attention/softmax.ts'
 import {
   add,
   cast,
@@ -17,6 +19,8 @@ import {
   filled,
   greater,
   matmul,
+  max,
+  maximum,
   mul,
   pad,
   reshape,
@@ -61,22 +65,22 @@ export function hybridExport(options: HybridOptions, { heads, headDim: d }: Head
       const leaving = (x: Tensor) => slice(x, 2, 0, l)
       const shown = { keyMask: slice(at.byFeatures, 1, 0, l) }
       const ofLeaving = featuresOf(map, ofMap.k, slice(leaving(recent.k), 3, 0, d), shown)
-      // One scale for all positions of a call, as in linear attention's export.
-      const phiK = onOneScale(map, ofLeaving, { ...shown, from: before.shift })
-      const state = rescaled(before, phiK.shift)
+      const farScale = farScaleOf(ofLeaving, slice(at.far, 3, 0, l), before.shift)
       const ofKeys = slice(all.k, 3, 0, d)
-      const ofColumns = besideNothing(phiK, sinks, window)
-      const found = blended(settings, gateOf(params, 3), q, ofKeys, phiQ, ofColumns, at.reach, phiK.shift)
+      const ofColumns = besideNothing(ofLeaving, sinks, window)
+      const found = blended(settings, gateOf(params, 3), q, ofKeys, phiQ, ofColumns, at.reach, farScale)
       const near = matmul(found.scores, all.v)
-      const far = matmul(phiQ.phi, state)
-      const farHere = found.linearScale ? mul(far, found.linearScale) : far
+      const far = matmul(phiQ.phi, before.sums)
+      const farHere =
+        farScale && found.linearScale ? mul(far, mul(factor(before.shift!, farScale), found.linearScale)) : far
       const left = masked(leaving(recent.v), shown.keyMask)
+      const phiK = onOneScale(map, ofLeaving, { ...shown, from: before.shift })
       const next = [
-        packed(add(state, matmul(transpose(phiK.phi), left)), phiK.shift),
+        packed(add(rescaled(before, phiK.shift), matmul(transpose(phiK.phi), left)), phiK.shift),
         newest(recent.k, 2, window),
         newest(recent.v, 2, window),
-        ...(sinkKeys ? [add(sinkKeys, matmul(at.toSinks, fresh.k))] : []),
-        ...(sinkValues ? [add(sinkValues, matmul(at.toSinks, fresh.v))] : []),
+        ...(sinkKeys ? [add(sinkKeys, matmul(at.toSinks!, fresh.k))] : []),
+        ...(sinkValues ? [add(sinkValues, matmul(at.toSinks!, fresh.v))] : []),
       ]
       return { y: normalised(part === 'window' ? near : add(near, farHere)), next: { state: concat(next, 2) } }
     },
@@ -86,10 +90,12 @@ export function hybridExport(options: HybridOptions, { heads, headDim: d }: Head
 /** What columns of keys are: the sinks, then the kept window, then the new positions. */
 interface Columns {
   readonly reach: Reach
+  /** Which of the keys without the sinks each query sees by features (b 1 l w+l). */
+  readonly far: Tensor
   /** Which keys of the window and new ones features see (b w+l). */
   readonly byFeatures: Tensor
-  /** Brings new positions to the places of the sinks that they are (b 1 sinks l). */
-  readonly toSinks: Tensor
+  /** Brings new positions to the places of the sinks that they are (b 1 sinks l), where there are any. */
+  readonly toSinks?: Tensor
 }
 
 /** Positions are counted over real tokens, so that padding before a text is in no window. */
@@ -112,12 +118,12 @@ function columnsOf({ heads: { q }, positions, mask }: Given, window: number, sin
   const inWindow = mul(sub(1, isBefore), greater(distance, -1))
   const near = mul(add(inWindow, mul(isBefore, column(isSink))), column(seen))
   const far = mul(isBefore, column(byFeatures))
-  if (sinks === 0) return { reach: { near, far }, byFeatures, toSinks: row(own) }
+  if (sinks === 0) return { reach: { near, far }, far, byFeatures }
   const places = constantLike(q, [1, sinks], (sink) => sink)
   // The kept window shows a sink until it has left.
   const shown = mul(column(greater(sub(before, window), places)), filled(q, [1, 1, l, 1], 1))
   const toSinks = mul(equal(row(places), column(fresh)), column(own))
-  return { reach: { near: concat([shown, near], 3), far: pad(far, 3, sinks, 0) }, byFeatures, toSinks }
+  return { reach: { near: concat([shown, near], 3), far: pad(far, 3, sinks, 0) }, far, byFeatures, toSinks }
 }
 
 /** (b n) with its second axis in the place of an axis of (b h l s). */
@@ -136,7 +142,9 @@ function cut(state: Tensor, rows: readonly number[]): Tensor[] {
   })
 }
 
-/** Features of keys, on one scale, between columns that have none. */
-function besideNothing({ phi, u, shift }: Features, before: number, after: number): Features {
-  return { phi: pad(phi, 2, before, after), u: pad(u, 2, before, after), ...(shift && { shift }) }
+/** The largest shift of what each query sees by features, of the keys that leave (b h l 1) and of those before them. */
+function farScaleOf({ shift }: Features, far: Tensor, before: Tensor | undefined): Tensor | undefined {
+  if (!shift || !before) return undefined
+  const seen = add(transpose(shift), mul(sub(1, far), hidden))
+  return maximum(max(seen, [3]), before)
 }

@@ -57,7 +57,8 @@ export async function openSafetensors(source: Source, path: string): Promise<Saf
       return floats(shape, await readValues(reads(start), encoding, 0, sizeOf(shape), from))
     },
     async words(name, into) {
-      const { shape, start } = entry(name)
+      const { dtype, shape, start } = entry(name)
+      if (dtype !== 'F16') throw new Error(`${where}: ${name} is stored as ${dtype}, want F16 for words of it`)
       return { dtype: 'float16', shape, data: await readWords(reads(start), sizeOf(shape), into) }
     },
   }
@@ -135,8 +136,9 @@ async function* fileParts(where: string, header: object, tensors: readonly Writt
 }
 
 function encoded(where: string, values: Data, dtype: StoredDType): Data {
-  // Words are what is stored.
-  if (!(values instanceof Float32Array)) return values
+  if (values instanceof Uint16Array && dtype === 'float16') return values
+  if (!(values instanceof Float32Array))
+    throw new TypeError(`${where}: got values that are not float32, to store as ${dtype}`)
   const stored = encoders[dtype](values)
   if (stored instanceof Uint16Array) checkFits(where, values, stored, dtype)
   return stored

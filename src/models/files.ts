@@ -26,7 +26,9 @@ export interface ModelFiles {
 
 /** A model folder that can be read as it is stored. */
 export interface StoredFiles extends ModelFiles {
-  /** {@link ModelFiles.read}, as float16 words where that is what is stored. @param into memory that may be used for it */
+  /** Whether {@link StoredFiles.stored} gives a parameter as float16 words. */
+  hasWords(path: string): boolean
+  /** {@link ModelFiles.read}, or the words where there are. @param into memory that may be used for it */
   stored(path: string, into?: ArrayBuffer): Promise<NDArray>
 }
 
@@ -52,9 +54,13 @@ export async function openModelFiles(source: Source): Promise<StoredFiles> {
       check(path, array)
       return array
     },
+    hasWords: (path) => checkpoint.words !== undefined && files.dtype(path) === 'F16',
     async stored(path, into) {
-      if (!checkpoint.words || files.dtype(path) !== 'F16') return files.read(path, into && new Float32Array(into))
-      const array = await checkpoint.words(names.get(path)!, into && new Uint16Array(into))
+      // What was of another layer may have been stored in fewer bytes.
+      const fits = into && into.byteLength >= (files.hasWords(path) ? 2 : 4) * sizeOf(files.shape(path))
+      const room = fits ? into : undefined
+      if (!files.hasWords(path)) return files.read(path, room && new Float32Array(room))
+      const array = await checkpoint.words!(names.get(path)!, room && new Uint16Array(room))
       check(path, array)
       return array
     },
@@ -122,8 +128,8 @@ export function bytesOf(files: Pick<ModelFiles, 'shape'>, paths: readonly string
 }
 
 /** Bytes of some parameters as {@link StoredFiles.stored} has them. */
-export function storedBytesOf(files: Pick<StoredFiles, 'shape' | 'dtype'>, paths: readonly string[]): number {
-  return paths.reduce((sum, path) => sum + (files.dtype(path) === 'F16' ? 2 : 4) * sizeOf(files.shape(path)), 0)
+export function storedBytesOf(files: Pick<StoredFiles, 'shape' | 'hasWords'>, paths: readonly string[]): number {
+  return paths.reduce((sum, path) => sum + (files.hasWords(path) ? 2 : 4) * sizeOf(files.shape(path)), 0)
 }
 
 /** Options of {@link saveFrom}. */
@@ -151,8 +157,9 @@ export async function saveFrom(
   const family = familyOf(config)
   const tensors = paths.map((path): WrittenTensor => {
     const stored = storedDTypes[dtype(path)] ?? 'float32'
-    const asStored = stored === 'float16' && isStored(files) && !Object.hasOwn(beside.params, path)
-    const load = () => (asStored ? files.stored(path) : read(path))
+    const asWords =
+      stored === 'float16' && isStored(files) && files.hasWords(path) && !Object.hasOwn(beside.params, path)
+    const load = () => (asWords ? files.stored(path) : read(path))
     return { name: savedName(family, path), shape: shape(path), dtype: stored, load }
   })
   await writeTensors(sink, 'model.safetensors', tensors, { format: 'pt' })

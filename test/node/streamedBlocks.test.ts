@@ -8,7 +8,7 @@ import { random } from '../../src/base/random.ts'
 import { createBackward } from '../../src/execute/backward.ts'
 import { createForward } from '../../src/execute/forward.ts'
 import { fromFloat16 } from '../../src/io/half.ts'
-import { openModelFiles, readOuter, saveFrom } from '../../src/models/files.ts'
+import { bytesOf, openModelFiles, pathsOf, readOuter, saveFrom, storedBytesOf } from '../../src/models/files.ts'
 import { loadModel, saveModel } from '../../src/models/folder.ts'
 import { llama } from '../../src/models/llama.ts'
 import type { Model } from '../../src/models/model.ts'
@@ -85,6 +85,27 @@ describe('blocks from files', () => {
     }
     assert.equal(2 * stored.reading().bytes, whole.reading().bytes)
     for (const blocks of [stored, whole]) await blocks.dispose()
+  })
+
+  it('of which some are stored in more bits than others share their memory', async () => {
+    const mixed = join(folder, 'mixed')
+    const files = await openModelFiles(folderSource(folder))
+    const dtype = (path: string) =>
+      path.startsWith('layers.2.') ? 'BF16' : path.startsWith('layers.3.') ? 'F32' : 'F16'
+    const { config, paths, shape, read } = files
+    await saveFrom(folderSink(mixed), { config, paths, shape, read, dtype }, { config, params: {} })
+    const stored = await openModelFiles(folderSource(mixed))
+    const [half, whole] = [1, 2].map((layer) => storedBytesOf(stored, pathsOf(stored, layer))) as [number, number]
+    assert.deepEqual([2 * half, whole], [whole, bytesOf(stored, pathsOf(stored, 2))])
+    const want = await loadModel(folderSource(mixed))
+    const blocks = streamedBlocks(mixed, config)
+    for (const layer of [0, 2, 1, 3, 0, 1, 2]) {
+      for (const [path, array] of Object.entries(await blocks.block(layer))) {
+        const values = array.dtype === 'float16' ? fromFloat16(array.data as Uint16Array) : array.data
+        assert.deepEqual(values, want.params[`layers.${layer}.${path}`]!.data)
+      }
+    }
+    await blocks.dispose()
   })
 
   it('name a value that is not finite, in float16 too', async () => {

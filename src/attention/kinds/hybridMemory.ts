@@ -4,13 +4,13 @@ import { floats } from '../../base/array.ts'
 import { add, concat, filled, matmul, max, maximum, mul, pad, reshape, slice, sub, transpose } from '../../graph/ops.ts'
 import type { Tensor } from '../../graph/tensor.ts'
 import { distanceMask } from '../band.ts'
-import { type Features, featuresOf, masked } from '../features.ts'
+import { featuresOf, masked } from '../features.ts'
 import type { HeadSizes } from '../heads.ts'
 import { type LinearState, normalised, rescaled, withOnes } from '../linear.ts'
 import { mapParams } from '../mapParams.ts'
 import { type Kept, type Memory, perSequence } from '../memory.ts'
 import { factor, runningLargest } from '../scales.ts'
-import { blended, gateOf, type HybridSettings, type Reach } from './hybridScores.ts'
+import { besideNothing, blended, gateOf, type HybridSettings, type Reach } from './hybridScores.ts'
 import { emptySums } from './linear.ts'
 import { keptSinks, sinkRoom } from './sinks.ts'
 
@@ -115,10 +115,4 @@ function reachOf({ window, sinks }: HybridSettings, q: Tensor, { seen, byFeature
   const near = mul(add(inWindow, mul(before, column(isSink))), column(seen))
   const shown = mul(column(left), filled(q, [l, 1], 1))
   return { near: concat([shown, near], -1), far: pad(far, 3, sinks, 0) }
-}
-
-/** Features of keys between columns that have none. */
-function besideNothing({ phi, u, shift }: Features, before: number, after: number): Features {
-  const beside = (x: Tensor) => pad(x, 2, before, after)
-  return { phi: beside(phi), u: beside(u), ...(shift && { shift: beside(shift) }) }
 }

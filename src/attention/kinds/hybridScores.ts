@@ -1,6 +1,20 @@
 /** The scores of the window hybrid, of softmax and of features on one scale. */
 
-import { add, exp, matmul, max, maximum, mul, neg, reshape, sigmoid, slice, sub, transpose } from '../../graph/ops.ts'
+import {
+  add,
+  exp,
+  matmul,
+  max,
+  maximum,
+  mul,
+  neg,
+  pad,
+  reshape,
+  sigmoid,
+  slice,
+  sub,
+  transpose,
+} from '../../graph/ops.ts'
 import type { Tensor } from '../../graph/tensor.ts'
 import type { Tensors } from '../../graph/trace.ts'
 import { type Features, featureProducts } from '../features.ts'
@@ -52,15 +66,20 @@ export function blended(
 }
 
 /** The largest shift of the keys before the window of each of the last l positions, (b h l 1). */
-export function farScaleOf({ shift }: Features, window: number, l: number, past?: Tensor): Tensor | undefined {
+export function farScaleOf({ shift }: Features, window: number, l: number): Tensor | undefined {
   if (!shift) return undefined
   const s = shift.shape[2]!
-  const far = slice(delayed(runningLargest(shift), window), 2, s - l, s)
-  return past ? maximum(far, past) : far
+  return slice(delayed(runningLargest(shift), window), 2, s - l, s)
 }
 
 /** γ per head, broadcastable against scores whose heads stand `axes` − 1 before the last two axes. */
 export function gateOf(params: Tensors, axes: number): Tensor {
   const gate = params[gatePath]!
   return reshape(sigmoid(gate), [gate.shape[0]!, ...Array<number>(axes - 1).fill(1)])
+}
+
+/** Features of keys between columns that have none. */
+export function besideNothing({ phi, u, shift }: Features, before: number, after: number): Features {
+  const beside = (x: Tensor) => pad(x, 2, before, after)
+  return { phi: beside(phi), u: beside(u), ...(shift && { shift: beside(shift) }) }
 }

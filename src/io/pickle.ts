@@ -262,8 +262,7 @@ function named({ options: { names }, fail }: Machine, module: Pickled, name: Pic
   if (typeof module !== 'string' || typeof name !== 'string') return fail('asks for a name that is no text')
   const full = `${module}.${name}`
   if (Object.hasOwn(names, full)) return names[full]!
-  const printable = full.slice(0, 120).replace(/[^\x20-\x7e]/g, '?')
-  return fail(`asks for ${printable}; only tensors in plain containers are read, and nothing is run`)
+  return fail(`asks for ${printable(full)}; only tensors in plain containers are read, and nothing is run`)
 }
 
 function called(machine: Machine, callee: Pickled, args: Pickled): Pickled {
@@ -283,4 +282,9 @@ function guarded(machine: Machine, make: () => Pickled): Pickled {
   } catch (error) {
     return machine.fail(`holds what is no tensor: ${(error as Error).message}`)
   }
+}
+
+/** Text of a file as a message can show it: of one line, and not long. */
+export function printable(text: string): string {
+  return text.slice(0, 120).replace(/[^\x20-\x7e]/g, '?')
 }

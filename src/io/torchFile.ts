@@ -4,7 +4,7 @@ import { type FloatArray, floats, sizeOf } from '../base/array.ts'
 import { type Encoding, encodedBytes, floatEncodings, readValues } from './encodings.ts'
 import type { Source } from './files.ts'
 import { checkName } from './names.ts'
-import { type Pickled, readPickle } from './pickle.ts'
+import { type Pickled, printable, readPickle } from './pickle.ts'
 import type { Checkpoint } from './tensors.ts'
 import { isTensor, type TorchTensor, torchNames, torchStorage } from './torchPickle.ts'
 import { openZip, type ZipMember } from './zip.ts'
@@ -95,7 +95,7 @@ function storageOf(
   { storage }: TorchTensor,
 ): ZipMember {
   const member = members.get(`${folder}data/${storage.key}`)
-  if (!member) throw new Error(`${where}: its storage ${storage.key} is not in the file`)
+  if (!member) throw new Error(`${where}: its storage ${printable(storage.key)} is not in the file`)
   const want = storage.size * storage.bytes
   if (member.size !== want) {
     throw new Error(`${where}: got ${member.size} bytes, want ${want} for ${storage.size} values of ${storage.dtype}`)

@@ -5,6 +5,11 @@ import { editsOf, outcomeOf, targets } from '../hostile.ts'
 
 const runs = 250
 
+test('a storage that is named by a byte which cannot be shown is refused in one line', async () => {
+  const edit = { kind: 'number', at: 0.21, value: 0n, bytes: 2 } as const
+  assert.equal((await outcomeOf(targets['torch, pickle']!, [edit])).result, 'refused')
+})
+
 for (const [name, target] of Object.entries(targets)) {
   test(`${name}: ${runs} times damaged, it is read or refused in one line, soon and in little memory`, async () => {
     assert.equal((await outcomeOf(target, [])).result, 'read')

@@ -253,7 +253,7 @@ function setItems({ top, fail }: Machine, items: readonly Pickled[]): void {
   if (!(map instanceof Map) || items.length % 2 !== 0) fail('sets what is no item of a dictionary')
   for (let i = 0; i < items.length; i += 2) {
     const key = items[i]!
-    if (map.has(key)) fail(`has the key ${typeof key === 'string' ? key.slice(0, 80) : typeof key} twice`)
+    if (map.has(key)) fail(`has the key ${typeof key === 'string' ? printable(key) : typeof key} twice`)
     map.set(key, items[i + 1]!)
   }
 }

@@ -28,7 +28,7 @@ export interface Memory {
   readonly pending?: Pending
 }
 
-/** Positions that are kept beside a memory until they are taken into it together. More than one at a time cannot be added to them. */
+/** Positions that are read one at a time and kept beside a memory until it takes them in together, before several are read at once. */
 export interface Pending {
   /**
    * The memory with places for such positions, as it is where it has them.

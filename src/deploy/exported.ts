@@ -51,7 +51,7 @@ export function packed(sums: Tensor, shift: Tensor | undefined): Tensor {
 }
 
 /** (b h 1 1) -> (b h 1 n) */
-export function repeated(x: Tensor, n: number): Tensor {
+function repeated(x: Tensor, n: number): Tensor {
   return matmul(x, filled(x, [1, Math.max(n, 1)], 1))
 }
 

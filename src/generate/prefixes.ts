@@ -1,5 +1,6 @@
 /** States by the tokens they have read, so that a text that begins like an earlier one is not read again. */
 
+import { heldBytes } from './rows.ts'
 import type { State } from './state.ts'
 
 /** Keeps states up to a number of bytes; those unused for longest are dropped first. */
@@ -57,7 +58,7 @@ export function createPrefixCache(mostBytes: number): PrefixCache {
     },
     add(ids, state) {
       const kept = Int32Array.from(ids)
-      const size = kept.byteLength + heldBytes(state)
+      const size = kept.byteLength + heldBytes(state.layers)
       const key = keyOf(kept.length, hashesAt(kept, new Set([kept.length])).get(kept.length)!)
       if (size > mostBytes || entries.has(key)) return
       entries.set(key, { ids: kept, state, bytes: size })
@@ -81,10 +82,6 @@ export function createPrefixCache(mostBytes: number): PrefixCache {
     bytes: () => bytes,
     size: () => entries.size,
   }
-}
-
-function heldBytes({ layers }: State): number {
-  return layers.flatMap((kept) => Object.values(kept)).reduce((bytes, { data }) => bytes + data.byteLength, 0)
 }
 
 function keyOf(length: number, hash: number): string {

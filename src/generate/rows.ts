@@ -1,6 +1,7 @@
 /** States of several sequences as one: memories on top of each other, rows of them, and memories of unequal positions. */
 
 import type { Kept, Memory } from '../attention/memory.ts'
+import { pendingNames } from '../attention/pending.ts'
 import { type FloatArray, floats } from '../base/array.ts'
 
 /** Arrays of the same names and shapes, on top of each other along the batch axis. */
@@ -40,9 +41,16 @@ export function withRoom({ pending }: Memory, kept: Kept): Kept {
 
 /** Bytes of memories once no position waits. */
 export function settledBytes(layers: readonly Kept[]): number {
-  return layers
-    .flatMap((kept) => settledNames(kept).map((name) => kept[name]!.data.byteLength))
-    .reduce((a, b) => a + b, 0)
+  return layers.reduce((sum, kept) => sum + bytesOf(settledNames(kept).map((name) => kept[name]!)), 0)
+}
+
+/** Bytes of memories with all that they have room for. */
+export function heldBytes(layers: readonly Kept[]): number {
+  return layers.reduce((sum, kept) => sum + bytesOf(Object.values(kept)), 0)
+}
+
+function bytesOf(arrays: readonly FloatArray[]): number {
+  return arrays.reduce((sum, { data }) => sum + data.byteLength, 0)
 }
 
 /** A memory whose sequences need not have read equally much; each is treated by {@link Memory} on its own. */
@@ -101,10 +109,12 @@ function copiedArray({ shape, data }: FloatArray): FloatArray {
   return floats(shape, data.slice())
 }
 
+const ofPending: ReadonlySet<string> = new Set(pendingNames)
+
+/** Sorted, since a file gives them in another order. */
 function settledNames(kept: Kept): string[] {
-  // A file gives them in another order.
   return Object.keys(kept)
-    .filter((name) => !name.startsWith('pending'))
+    .filter((name) => !ofPending.has(name))
     .sort()
 }
 

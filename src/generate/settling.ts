@@ -5,7 +5,7 @@ import type { NDArray } from '../base/array.ts'
 import type { FunctionCache } from '../execute/blocks.ts'
 import type { Tensors } from '../graph/trace.ts'
 import { below, prefixed } from '../nn/params.ts'
-import { forked } from './rows.ts'
+import { forked, withRoom } from './rows.ts'
 
 /** Where positions that are read one at a time wait until they are taken in together. */
 export interface Settling {
@@ -44,9 +44,9 @@ export function createSettling(
     settled: (layers) =>
       each(layers, (kept, { pending }, layer) => (pending?.isWaiting(kept) ? settle(layer, kept) : kept)),
     withPlace: (layers) =>
-      each(layers, async (kept, { pending }, layer) => {
-        if (!pending?.isFull(kept)) return pending ? pending.room(kept) : kept
-        return pending.room(await settle(layer, kept), kept)
+      each(layers, async (kept, memory, layer) => {
+        const { pending } = memory
+        return pending?.isFull(kept) ? pending.room(await settle(layer, kept), kept) : withRoom(memory, kept)
       }),
     fork(layers) {
       for (const kept of layers) for (const array of Object.values(kept)) shared.add(array)

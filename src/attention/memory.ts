@@ -39,8 +39,10 @@ export interface Pending {
   isWaiting(kept: Kept): boolean
   /** Whether there is no place left. */
   isFull(kept: Kept): boolean
-  /** Traced: the memory with these positions in it, and without places. */
+  /** Traced: what of the memory is computed anew with these positions in it. */
   settled(kept: Tensors): Tensors
+  /** Everything else of the memory with these positions in it, and without places. It may share arrays with `kept`. */
+  moved(kept: Kept): Kept
   /** Names of results of `settled` that may be written over the arrays of these names. */
   readonly inPlace: readonly string[]
 }

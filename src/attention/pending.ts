@@ -8,24 +8,24 @@ import { add, concat, matmul, max, maximum, mul, split, transpose } from '../gra
 import type { Tensor } from '../graph/tensor.ts'
 import type { Tensors } from '../graph/trace.ts'
 import type { FeatureMap } from './featureMaps.ts'
-import { featuresOf } from './features.ts'
+import { type Features, featuresOf } from './features.ts'
 import type { HeadSizes, Heads } from './heads.ts'
 import { type LinearState, type MapParams, normalised, rescaled, withOnes } from './linear.ts'
 import type { Kept, Pending } from './memory.ts'
 import { factor, noShift } from './scales.ts'
 
 /** Positions that wait at most: with more a step reads more, with fewer the sums are written more often. */
-const places = 16
+export const places = 16
 
 /** φ(k) (b h p f), [v, 1] (b h p e+1), and the shifts that these features are relative to (b h p 1); zeros are no position. */
-interface Waiting {
+export interface Waiting {
   readonly pendingKeys: Tensor
   readonly pendingValues: Tensor
   readonly pendingShift?: Tensor
 }
 
-/** Names of what {@link pendingOf} adds to a memory. */
-export const pendingNames = ['pendingKeys', 'pendingValues', 'pendingShift'] as const
+/** Names of what is added to a memory while positions wait: by {@link pendingOf}, and for the window of a hybrid. */
+export const pendingNames = ['pendingKeys', 'pendingValues', 'pendingShift', 'recentKeys', 'recentValues'] as const
 
 /** Whether a memory has places for positions that wait. */
 export function hasPending(kept: Kept): boolean {
@@ -46,6 +46,7 @@ export function pendingOf(map: FeatureMap, { heads, headDim }: HeadSizes): Pendi
     isWaiting: hasPending,
     isFull: (kept) => hasPending(kept) && rowsTaken(kept.pendingValues!).includes(places),
     settled,
+    moved: () => ({}),
     // The shift is read twice.
     inPlace: ['sums'],
   }
@@ -62,15 +63,34 @@ export function pendingStep(
   const ofQ = featuresOf(map, params.q, q, start)
   const ofK = featuresOf(map, params.k, k, start)
   const v1 = withOnes(v)
+  return { y: normalised(besidePending(past, ofQ, ofK, v1).out), next: waitingRow(ofK, v1) }
+}
+
+/** What is to be written in the next place: φ(k) (b h 1 f) and [v, 1] (b h 1 e+1). */
+export function waitingRow({ phi, shift }: Features, v1: Tensor): Tensors {
+  return { pendingKeys: phi, pendingValues: v1, ...(shift && { pendingShift: shift }) }
+}
+
+/**
+ * What a query takes of the sums, of what waits and of one key more, whose value comes with a one: (b h 1 e+1), relative to
+ * the largest shift of all, `scale` (b h 1 1).
+ */
+export function besidePending(
+  past: LinearState & Waiting,
+  ofQ: Features,
+  ofK: Features,
+  v1: Tensor,
+): { out: Tensor; scale?: Tensor } {
   const parts: Parts = {
     far: matmul(ofQ.phi, past.sums),
     near: matmul(ofQ.phi, transpose(past.pendingKeys)),
     own: matmul(ofQ.phi, transpose(ofK.phi)),
   }
-  const { far, near, own } = ofK.shift ? rescaledParts(parts, past, ofK.shift) : parts
+  const rescaling = ofK.shift && rescaledParts(parts, past, ofK.shift)
+  const { far, near, own } = rescaling ? rescaling.parts : parts
   // Joining the new row to the others would copy all of them.
-  const y = normalised(add(add(far, matmul(near, past.pendingValues)), mul(own, v1)))
-  return { y, next: { pendingKeys: ofK.phi, pendingValues: v1, ...(ofK.shift && { pendingShift: ofK.shift }) } }
+  const out = add(add(far, matmul(near, past.pendingValues)), mul(own, v1))
+  return { out, ...(rescaling && { scale: rescaling.scale }) }
 }
 
 /** What a query takes of the sums (b h 1 e+1), and its products with the keys that wait (b h 1 p) and with its own (b h 1 1). */
@@ -85,11 +105,12 @@ function rescaledParts(
   { far, near, own }: Parts,
   { shift, pendingShift }: LinearState & Waiting,
   newest: Tensor,
-): Parts {
+): { parts: Parts; scale: Tensor } {
   const shifts = concat([shift!, newest, pendingShift!], 2)
-  const factors = transpose(factor(shifts, max(shifts, [2])))
+  const scale = max(shifts, [2])
+  const factors = transpose(factor(shifts, scale))
   const [ofFar, ofOwn, ofNear] = split(factors, [1, 1, places], -1) as [Tensor, Tensor, Tensor]
-  return { far: mul(far, ofFar), near: mul(near, ofNear), own: mul(own, ofOwn) }
+  return { parts: { far: mul(far, ofFar), near: mul(near, ofNear), own: mul(own, ofOwn) }, scale }
 }
 
 /** The sums with all that waited. */
@@ -108,7 +129,7 @@ function emptied({ pendingKeys, pendingValues, pendingShift }: Kept): Kept {
 }
 
 /** How many places of each sequence are taken: the ones beside the values say it. */
-function rowsTaken({ shape, data }: FloatArray): number[] {
+export function rowsTaken({ shape, data }: FloatArray): number[] {
   const [batch, heads, , width] = shape as [number, number, number, number]
   return Array.from({ length: batch }, (_, row) => {
     const start = row * heads * places * width

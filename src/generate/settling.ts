@@ -26,11 +26,12 @@ export function createSettling(
   // Arrays that belong to several states, which are not written over any more.
   const shared = new WeakSet<NDArray>()
   const settle = async (layer: number, kept: Kept): Promise<Kept> => {
-    const { settled, inPlace } = memories[layer]!.pending!
+    const { settled, moved, inPlace } = memories[layer]!.pending!
     const build = () => (inputs: Tensors) => prefixed('next.', settled(below('past.', inputs)))
     const into = Object.fromEntries(inPlace.flatMap((name) => (shared.has(kept[name]!) ? [] : [[name, kept[name]!]])))
     const run = functions.get(`settled ${keyOf(layer)}`, build)
-    return below('next.', await run(prefixed('past.', kept), prefixed('next.', into))) as Kept
+    const computed = below('next.', await run(prefixed('past.', kept), prefixed('next.', into))) as Kept
+    return { ...moved(kept), ...computed }
   }
   const each = async (
     layers: readonly Kept[],

@@ -3,16 +3,15 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import type { Attention } from '../../src/attention/attention.ts'
 import { attentionOf, planNamed } from '../../src/attention/plan.ts'
-import type { NDArray, Params } from '../../src/base/array.ts'
+import type { NDArray } from '../../src/base/array.ts'
 import { random } from '../../src/base/random.ts'
 import { vjp } from '../../src/graph/gradient.ts'
 import { matmul } from '../../src/graph/ops.ts'
 import type { Tensors } from '../../src/graph/trace.ts'
-import { below, prefixed } from '../../src/nn/params.ts'
-import { compile } from '../../src/runtime/compile.ts'
 import type { Arrays } from '../../src/runtime/device.ts'
-import { cut, device, dot, doubles, join, near, normals, run, singles, total } from '../tensors.ts'
+import { cut, dot, doubles, near, normals, run, singles, total } from '../tensors.ts'
 import { otherKinds } from './examples.ts'
+import { createReading } from './reading.ts'
 
 const sizes = { heads: 3, headDim: 4 }
 const causal = { causal: true }
@@ -38,31 +37,12 @@ const parallel = (attention: Attention, inputs: Arrays) =>
   }, inputs)
 
 /** Reads parts of the given lengths one after the other through the memory, in float32. */
-async function throughMemory(attention: Attention, inputs: Arrays, lengths: readonly number[]): Promise<NDArray> {
-  const { q, k, v, ...params } = singles(inputs)
-  const memory = attention.memory(sizes)
-  const step = compile(device, (given) => {
-    const { y, next } = memory.attend(below('past.', given), below('p.', given), given as Heads)
-    return { y, ...prefixed('next.', next) }
-  })
-  let kept = memory.empty(q!.shape[0]!)
-  let position = 0
-  const parts: NDArray[] = []
-  for (const l of lengths) {
-    const end = position + l
-    const part = { q: cut(q!, 2, position, end), k: cut(k!, 2, position, end), v: cut(v!, 2, position, end) }
-    kept = memory.reserve(kept, end)
-    const given = { ...part, ...prefixed('p.', params), ...prefixed('past.', memory.past(kept, position, l)) }
-    const { y, ...rest } = await step(given)
-    kept = memory.keep(kept, below('next.', rest) as Params, position)
-    position = end
-    parts.push(y!)
-  }
-  await step.dispose()
-  return join(parts, 2)
+async function throughMemory(attention: Attention, inputs: Arrays, lengths: readonly number[], places = false) {
+  const reading = createReading(attention.memory(sizes))
+  const y = await reading.read(singles(inputs), { lengths, places })
+  await reading.dispose()
+  return y
 }
-
-type Heads = Tensors & { q: Tensors[string]; k: Tensors[string]; v: Tensors[string] }
 
 for (const name of otherKinds) {
   const attention = attentionOf(planNamed(name))
@@ -98,15 +78,19 @@ for (const name of otherKinds) {
           const inputs = caseOf(attention, l, 3 + l)
           const { y } = await parallel(attention, inputs)
           near(await throughMemory(attention, inputs, lengths), y!, 2e-5)
+          near(await throughMemory(attention, inputs, lengths, true), y!, 2e-5, 'with places to wait')
         }),
         { numRuns: 5, seed: 4 },
       )
     })
 
     it('gives through its memory, one position at a time, what it gives in one pass', async () => {
-      const inputs = caseOf(attention, 11, 5)
+      const l = Math.min(41, attention.positions ?? Infinity)
+      const inputs = caseOf(attention, l, 5)
       const { y } = await parallel(attention, inputs)
-      near(await throughMemory(attention, inputs, Array(11).fill(1)), y!, 2e-5)
+      for (const places of [false, true]) {
+        near(await throughMemory(attention, inputs, Array(l).fill(1), places), y!, 2e-5, `places to wait: ${places}`)
+      }
     })
 
     it('keeps earlier outputs in float32 whatever later keys are', async () => {
@@ -123,6 +107,8 @@ for (const name of otherKinds) {
       for (const parts of [[150], [60, 90], [69, 3, 78]]) {
         near(early(await throughMemory(attention, changed, parts)), want, 2e-5, `memory, parts of ${parts}`)
       }
+      const single = [60, ...Array<number>(90).fill(1)]
+      near(early(await throughMemory(attention, changed, single, true)), want, 2e-5, 'memory, places to wait')
     })
 
     it('remembers a number of bytes that does not depend on the text, but for a cache of all keys', () => {

@@ -3,50 +3,14 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { featureMap } from '../../src/attention/featureMaps.ts'
 import { linearWeights } from '../../src/attention/linear.ts'
-import type { Kept, Memory } from '../../src/attention/memory.ts'
 import { attentionOf } from '../../src/attention/plan.ts'
 import { matmul } from '../../src/graph/ops.ts'
-import { below, prefixed } from '../../src/nn/params.ts'
-import { compile } from '../../src/runtime/compile.ts'
-import type { Arrays } from '../../src/runtime/device.ts'
-import { cut, device, join, near, run, singles } from '../tensors.ts'
+import { near, run, singles } from '../tensors.ts'
 import { caseOf, paramsIn } from './cases.ts'
 import { mapNames } from './examples.ts'
+import { createReading } from './reading.ts'
 
 const [b, h, d, l] = [2, 3, 5, 37]
-
-function functionsOf(memory: Memory) {
-  const step = compile(device, ({ q, k, v, ...given }) => {
-    const { y, next } = memory.attend(below('past.', given), below('p.', given), { q: q!, k: k!, v: v! })
-    return { y, ...prefixed('next.', next) }
-  })
-  const settle = compile(device, (given) => prefixed('next.', memory.pending!.settled(below('past.', given))))
-  return { step, settle }
-}
-
-/** Reads one position at a time; before those of `settled` all that waited is taken in, and `places` says who waits at all. */
-async function readBy(
-  memory: Memory,
-  { step, settle }: ReturnType<typeof functionsOf>,
-  { q, k, v, ...params }: Arrays,
-  { settled, places }: { readonly settled: ReadonlySet<number>; readonly places: boolean },
-) {
-  const pending = memory.pending!
-  let kept = memory.empty(b)
-  const parts = []
-  for (let n = 0; n < l; n++) {
-    if (pending.isFull(kept) || (settled.has(n) && pending.isWaiting(kept))) {
-      kept = below('next.', await settle(prefixed('past.', kept))) as Kept
-    }
-    if (places) kept = pending.room(kept)
-    const one = { q: cut(q!, 2, n, n + 1), k: cut(k!, 2, n, n + 1), v: cut(v!, 2, n, n + 1) }
-    const past = prefixed('past.', memory.past(kept, n, 1))
-    const { y, ...next } = await step({ ...one, ...prefixed('p.', params), ...past })
-    kept = memory.keep(kept, below('next.', next) as Kept, n)
-    parts.push(y!)
-  }
-  return join(parts, 2)
-}
 
 /** Each row of `width` values 16 times. */
 function repeated(data: Float32Array, width: number): Float32Array {
@@ -61,7 +25,8 @@ describe('positions that wait beside the sums', () => {
     it(`are seen as if they were in them, whenever they are taken in: ${name}`, async () => {
       const map = featureMap(name)
       const memory = attentionOf({ kind: 'linear', map: name }).memory({ heads: h, headDim: d })
-      const functions = functionsOf(memory)
+      const reading = createReading(memory)
+      const lengths = Array<number>(l).fill(1)
       // Scores (q·k)² may be nearly 0 for all keys that a query sees, whose quotients are then of roundings: not in this case.
       const seeds = name.startsWith('rebased') ? fc.constant(22) : fc.integer()
       await fc.assert(
@@ -72,14 +37,13 @@ describe('positions that wait beside the sums', () => {
             return { y: matmul(weights, given.v!) }
           }, inputs)
           const settled = new Set(at)
-          const waiting = await readBy(memory, functions, singles(inputs), { settled, places: true })
+          const waiting = await reading.read(singles(inputs), { lengths, settled, places: true })
           near(waiting, want, 1e-5, 'the parallel form')
-          near(waiting, await readBy(memory, functions, singles(inputs), { settled, places: false }), 1e-5, 'recurrent')
+          near(waiting, await reading.read(singles(inputs), { lengths, places: false }), 1e-5, 'recurrent')
         }),
         { numRuns: 3 },
       )
-      await functions.step.dispose()
-      await functions.settle.dispose()
+      await reading.dispose()
     })
   }
 

@@ -65,7 +65,9 @@ function prepared(attention: AttentionPlan) {
 
 const count = fc.nat(20)
 
-for (const name of ['hedgehog-exp', 'hedgehog-softmax', 'taylor', 'cosformer:90', 'hybrid:8:3/hedgehog-exp']) {
+const hybrids = ['hybrid:8:3/hedgehog-exp', 'hybrid:20/hedgehog-softmax', 'hybrid:3:1/cosformer:90']
+
+for (const name of ['hedgehog-exp', 'hedgehog-softmax', 'taylor', 'cosformer:90', ...hybrids]) {
   describe(`states with positions that wait, of ${name}`, () => {
     const { model, generator, textOf, readOn, check } = prepared(planNamed(name))
     const begin = (seed: number, atOnce: number, singly: number) =>

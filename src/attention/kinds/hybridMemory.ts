@@ -9,8 +9,10 @@ import type { HeadSizes } from '../heads.ts'
 import { type LinearState, normalised, rescaled, withOnes } from '../linear.ts'
 import { mapParams } from '../mapParams.ts'
 import { type Kept, type Memory, perSequence } from '../memory.ts'
+import { hasPending, pendingNames } from '../pending.ts'
 import { factor, runningLargest } from '../scales.ts'
 import { besideNothing, blended, gateOf, type HybridSettings, type Reach } from './hybridScores.ts'
+import { hybridPending, hybridStep, hybridStepPast, keptStep } from './hybridStep.ts'
 import { emptySums } from './linear.ts'
 import { keptSinks, sinkRoom } from './sinks.ts'
 
@@ -28,13 +30,16 @@ export function hybridMemory(settings: HybridSettings, sizes: HeadSizes): Memory
     reserve: (kept) => kept,
     past(kept, position, l) {
       const batch = kept.sums!.shape[0]!
+      if (hasPending(kept)) return hybridStepPast(settings, kept, position)
       return {
         ...kept,
         ...columnsAt(settings, batch, position, l),
         ...(map.positions && { start: perSequence(batch, position) }),
       }
     },
-    attend({ sums, shift, keys, values, filled: old, left, isSink, sinkKeys, sinkValues, start }, params, { q, k, v }) {
+    attend(past, params, { q, k, v }) {
+      if (past.pendingKeys) return hybridStep(settings, past, params, { q, k, v })
+      const { sums, shift, keys, values, filled: old, left, isSink, sinkKeys, sinkValues, start } = past
       const l = q.shape[2]!
       const { q: ofQ, k: ofK } = mapParams(params)
       const recentValues = concat([values!, v], 2)
@@ -55,15 +60,15 @@ export function hybridMemory(settings: HybridSettings, sizes: HeadSizes): Memory
       const reach = reachOf(settings, q, { seen, byFeatures, left, isSink })
       const ofColumns = besideNothing(phiK, sinks, window)
       const { scores, linearScale } = blended(settings, gateOf(params, 3), q, all.k, phiQ, ofColumns, reach, farScale)
-      const past: LinearState = { sums: sums!, ...(shift && { shift }) }
-      const far = matmul(phiQ.phi, past.sums)
+      const before: LinearState = { sums: sums!, ...(shift && { shift }) }
+      const far = matmul(phiQ.phi, before.sums)
       const farHere = farScale && shift && linearScale ? mul(far, mul(factor(shift, farScale), linearScale)) : far
       const near = matmul(scores, all.v)
       const nextShift = phiK.shift && maximum(max(phiK.shift, [2]), shift!)
       const leftValues = masked(leaving(recent.v), shown.keyMask)
       const added = phiK.shift && nextShift ? mul(leftValues, factor(phiK.shift, nextShift)) : leftValues
       const next = {
-        sums: add(rescaled(past, nextShift), matmul(transpose(phiK.phi), added)),
+        sums: add(rescaled(before, nextShift), matmul(transpose(phiK.phi), added)),
         keys: slice(recent.k, 2, l, l + window),
         values: slice(recentValues, 2, l, l + window),
         ...(nextShift && { shift: nextShift }),
@@ -71,9 +76,13 @@ export function hybridMemory(settings: HybridSettings, sizes: HeadSizes): Memory
       }
       return { y: normalised(part === 'window' ? near : add(near, farHere)), next }
     },
-    keep: (kept, { newKeys, newValues, ...next }, position) =>
-      newKeys ? { ...next, ...keptSinks(kept, position, newKeys, newValues!) } : next,
-    overwrites: ['sinkKeys', 'sinkValues'],
+    keep(kept, next, position) {
+      if (hasPending(kept)) return keptStep(kept, next, position)
+      const { newKeys, newValues, ...others } = next
+      return newKeys ? { ...others, ...keptSinks(kept, position, newKeys, newValues!) } : others
+    },
+    overwrites: ['sinkKeys', 'sinkValues', ...pendingNames],
+    pending: hybridPending(settings, sizes),
   }
 }
 

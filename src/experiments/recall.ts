@@ -1,6 +1,7 @@
 /** Recall from scratch: small decoders that must give back the value that came with a key. */
 
-import type { Params } from '../base/array.ts'
+import type { AttentionPlan } from '../attention/plan.ts'
+import { floats, type Params } from '../base/array.ts'
 import type { Job } from '../base/progress.ts'
 import { type Random, random } from '../base/random.ts'
 import { linearize } from '../convert/linearize.ts'
@@ -30,8 +31,8 @@ const modelSettings = {
   rates: chosen(1, 'learning rates that are tried, each half of the last, until one solves the task'),
   decay: chosen(1, 'whether the learning rate falls to 0 along a cosine (1) or stays (0)'),
   warmup: chosen(100, 'steps in which the learning rate rises', 10),
-  softmaxLayers: chosen(0, 'first layers that keep softmax attention, so that the others alone are compared'),
-  alike: chosen(0, 'whether keys of the last layer begin as its queries (1) or independent of them (0)'),
+  window: chosen(0, 'tokens that the first layer attends to, by softmax; 0: it has the attention that is compared'),
+  positions: chosen(1, 'whether position embeddings are learned (1) or stay 0'),
   enough: published(0.99, 'accuracy that ends a training'),
 } as const satisfies Record<string, Setting>
 
@@ -93,7 +94,10 @@ export type RecallSetup = Pick<Setup, 'device' | 'settings' | 'seed' | keyof Sta
  */
 export async function* trainedAt(name: string, rate: number, setup: RecallSetup, draw: RecallDraw) {
   const { device, settings, seed } = setup
-  const { layers, heads, width, vocab, length, steps, batch, warmup, enough } = settings as Record<string, number>
+  const { layers, heads, width, vocab, length, steps, batch, warmup, enough, positions } = settings as Record<
+    string,
+    number
+  >
   const plain = newModel(
     gpt2.configOf({ layers: layers!, heads: heads!, width: width!, inner: width!, vocab: vocab!, maxLength: length! }),
     random(seed).split('weights'),
@@ -113,6 +117,7 @@ export async function* trainedAt(name: string, rate: number, setup: RecallSetup,
         learningRate: rate,
         schedule: settings.decay ? 'cosine' : 'constant',
         scheduleOptions: { warmup: Math.min(warmup!, steps!) },
+        trains: (path) => positions !== 0 || path !== positionTable,
         validate: {
           every: Math.max(1, Math.floor(steps! / 24)),
           loss: async (params) => 1 - (await accuracy(params)),
@@ -130,30 +135,19 @@ export async function* trainedAt(name: string, rate: number, setup: RecallSetup,
   }
 }
 
+const positionTable = 'wpe.weight'
+
 /** The model before training: a name's attention in the layers that are compared, and weights of a size to learn from. */
 function startOf(plain: Model, name: string, { settings, seed }: Pick<Setup, 'settings' | 'seed'>): Model {
-  const { softmaxLayers, alike, width } = settings as Record<string, number>
+  const { window, width, positions } = settings as Record<string, number>
   const { config, params } = linearize(plain, name, random(seed).split('maps'))
-  const attention = config.attention.map((plan, layer) =>
-    layer < softmaxLayers! ? plain.config.attention[layer]! : plan,
-  )
-  const mixed = { ...config, attention }
+  const near: AttentionPlan = { kind: 'window', window: window!, sinks: 0 }
+  const mixed = { ...config, attention: config.attention.map((plan, layer) => (window && layer === 0 ? near : plan)) }
   const own = widened(params, width!)
   const known = Object.fromEntries(Object.keys(paramSpecs(mixed)).map((path) => [path, own[path]!]))
-  return { config: mixed, params: alike ? withKeysAsQueries(known, config.layers - 1) : known }
-}
-
-/**
- * The keys of a layer begin as its queries: what is alike attends to each other from the start. Softmax learns recall in
- * fewer steps so (arXiv 2305.09828 begins near it too).
- */
-function withKeysAsQueries(params: Params, layer: number): Params {
-  const path = `h.${layer}.attn.c_attn.weight`
-  const { shape, data } = params[path]!
-  const columns = shape[1]!
-  const third = columns / 3
-  const keyOf = (i: number) => (Math.floor((i % columns) / third) === 1 ? data[i - third]! : data[i]!)
-  return { ...params, [path]: { ...params[path]!, data: data.map((_, i) => keyOf(i)) } }
+  const table = known[positionTable]!
+  const unplaced = { [positionTable]: floats(table.shape, new Float32Array(table.data.length)) }
+  return { config: mixed, params: positions ? known : { ...known, ...unplaced } }
 }
 
 /**
@@ -181,13 +175,20 @@ const multiQuery = (length: number, pairs: number): Experiment =>
     source: 'Zoology, arXiv 2312.04927',
     about: `${pairs} pairs of 8192 ids, each key asked for once in ${length} tokens`,
     settings: {
+      heads: chosen(4, 'attention heads, where Zoology has 1; features of narrow heads differ more at the start'),
+      window: chosen(2, 'tokens that the first layer attends to, by softmax, where Zoology has a convolution of 3'),
+      positions: published(0, 'whether position embeddings are learned (1) or stay 0'),
+      filler: published(0, 'what stands between the queries: id 0 (0) or random ids (1)'),
       vocab: published(8192, 'token ids', 128),
       length: published(length, 'tokens in a sequence'),
       pairs: published(pairs, 'pairs in a sequence'),
     },
     published: [],
-    draw: ({ batch, length: tokens, pairs: count, vocab }, rng) =>
-      multiQueryRecall({ batch: batch!, length: tokens!, pairs: count!, vocab: vocab! }, rng),
+    draw: ({ batch, length: tokens, pairs: count, vocab, filler }, rng) =>
+      multiQueryRecall(
+        { batch: batch!, length: tokens!, pairs: count!, vocab: vocab!, filler: filler ? 'random' : 'zero' },
+        rng,
+      ),
   })
 
 const solved = (name: string) => ({ name, values: { accuracy: 100 } })

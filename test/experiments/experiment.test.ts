@@ -106,22 +106,27 @@ describe('an experiment', () => {
     assert.match(experimentHtml(result, 'hedgehog <x>'), /hedgehog &lt;x&gt;/)
   })
 
-  it('can compare attentions in the last layers alone, behind those that keep softmax', async () => {
+  it('can compare attentions above a window, and without positions', async () => {
     const experiment = experimentNamed('mqar-64-4')
-    const accuracies = async (changed: Readonly<Record<string, number>>) => {
-      const tiny = { ...small, vocab: 64, pairs: 2, steps: 8, ...changed }
-      const { rows } = await finish(runExperiment('x', experiment, setupOf(experiment, ['softmax', 'elu'], tiny)))
-      return rows.map(({ lines }) => lines![0]!.points)
+    const trainings = async (changed: Readonly<Record<string, number>>) => {
+      const learned: string[] = []
+      const store: StageStore = {
+        save: async (_, { params }) => void learned.push(...Object.keys(params)),
+        resume: async () => undefined,
+      }
+      const tiny = { ...small, vocab: 64, pairs: 2, steps: 8, heads: 1, ...changed }
+      const setup = { ...setupOf(experiment, ['softmax', 'elu'], tiny), store }
+      const { rows } = await finish(runExperiment('x', experiment, setup))
+      return { lines: rows.map(({ lines }) => lines![0]!.points), hasPositions: learned.includes('wpe.weight') }
     }
-    const [softmax, elu] = await accuracies({})
-    const [, behindOne] = await accuracies({ softmaxLayers: 1 })
-    const [, behindAll] = await accuracies({ softmaxLayers: 2 })
-    assert.deepEqual(behindAll, softmax)
-    assert.notDeepEqual(elu, softmax)
-    assert.notDeepEqual(behindOne, softmax)
-    assert.notDeepEqual(behindOne, elu)
-    const [alike] = await accuracies({ alike: 1 })
-    assert.notDeepEqual(alike, softmax)
+    const everywhere = await trainings({ window: 0, positions: 1 })
+    assert.notDeepEqual(everywhere.lines[0], everywhere.lines[1])
+    assert.ok(everywhere.hasPositions)
+    const above = await trainings({ window: 2 })
+    assert.notDeepEqual(above.lines, everywhere.lines)
+    assert.ok(!above.hasPositions)
+    const windowAlone = await trainings({ window: 2, layers: 1 })
+    assert.deepEqual(windowAlone.lines[0], windowAlone.lines[1])
   })
 
   it('that was interrupted goes on to the same rows, without repeating what was finished', async () => {

@@ -155,6 +155,35 @@ for (const name of otherKinds) {
 }
 
 describe('the window hybrid', () => {
+  for (const name of ['hybrid:3/hedgehog-exp', 'hybrid:3:2/hedgehog-exp', 'hybrid:3/hedgehog-exp:window-only']) {
+    it(`reads queries whose exponentials leave the range of float32 in every form: ${name}`, async () => {
+      const attention = attentionOf(planNamed(name))
+      const l = 40
+      for (const scale of [1, 40]) {
+        const { q, ...others } = caseOf(attention, l, 3, 1)
+        const inputs = {
+          ...others,
+          q: doubles(
+            q!.shape,
+            Float64Array.from(q!.data, (x) => scale * x),
+          ),
+        }
+        const { weights, y } = await parallel(attention, inputs)
+        for (let row = 0; row < weights!.data.length; row += l) {
+          const whole = total(weights!.data.subarray(row, row + l))
+          assert.ok(Math.abs(whole - 1) < 1e-9, `scale ${scale}, row ${row / l}: ${whole}`)
+        }
+        // Products of 40 times as much have 40 times the rounding.
+        const tolerance = 2e-5 * scale
+        near((await attend(attention, singles(inputs))).y!, y!, tolerance, 'fast form')
+        for (const places of [false, true]) {
+          near(await throughMemory(attention, inputs, Array<number>(l).fill(1), places), y!, tolerance, `${places}`)
+        }
+        near(await throughMemory(attention, inputs, [5, 35]), y!, tolerance, 'in two parts')
+      }
+    })
+  }
+
   it("is the formula's, in plain loops", async () => {
     for (const [map, phi] of [
       ['hedgehog-softmax', softmaxFeatures],

@@ -43,13 +43,13 @@ function prepared(attention: AttentionPlan) {
     return now
   }
   /** Fails unless the next logits of each sequence are those of one pass over its text. */
-  const check = async (state: State, seeds: readonly number[], what: string) => {
+  const check = async (state: State, texts: readonly (readonly number[])[], what: string) => {
     const { positions } = state
-    const next = positions.map((position, row) => textOf(seeds[row]!)[position]!)
-    const { logits } = await generator.advance(state, ints([seeds.length, 1], next))
-    for (const [row, seed] of seeds.entries()) {
+    const next = positions.map((position, row) => texts[row]![position]!)
+    const { logits } = await generator.advance(state, ints([texts.length, 1], next))
+    for (const [row, text] of texts.entries()) {
       const length = positions[row]! + 1
-      const ids = ints([1, length], textOf(seed).slice(0, length))
+      const ids = ints([1, length], text.slice(0, length))
       const whole = await forward.logits(model.params, await forward.hidden(model.params, { ids }))
       const got = logits.data.subarray(row * vocab, (row + 1) * vocab)
       near(
@@ -83,9 +83,9 @@ for (const name of ['hedgehog-exp', 'hedgehog-softmax', 'taylor', 'cosformer:90'
             const ids = state.positions.map((position, seed) => textOf(seed)[position]!)
             ;({ state } = await generator.advance(state, ints([wanted.length, 1], ids)))
           }
-          const seeds = wanted.map((_, seed) => seed)
-          await check(generator.fork(state), seeds, 'together')
-          for (const [seed, one] of generator.split(state).entries()) await check(one, [seed], 'apart')
+          const texts = wanted.map((_, seed) => textOf(seed))
+          await check(generator.fork(state), texts, 'together')
+          for (const [row, one] of generator.split(state).entries()) await check(one, [texts[row]!], 'apart')
         }),
         { numRuns: 6 },
       )
@@ -94,15 +94,26 @@ for (const name of ['hedgehog-exp', 'hedgehog-softmax', 'taylor', 'cosformer:90'
     it('go on from forks without a trace of each other, also when all that waits is taken in', async () => {
       await fc.assert(
         fc.asyncProperty(count, count, count, fc.nat(3), async (atOnce, singly, further, more) => {
-          const text = textOf(0)
           const state = await begin(0, atOnce, singly)
-          const first = await readOn(generator.fork(state), text, atOnce + singly + further)
-          const second = await readOn(generator.fork(state), text, atOnce + singly + more, more)
-          await check(first, [0], 'first fork')
-          await check(second, [0], 'second fork')
-          await check(state, [0], 'original')
+          const read = atOnce + singly
+          const textFrom = (seed: number) => [...textOf(0).slice(0, read), ...textOf(seed).slice(read)]
+          const first = await readOn(generator.fork(state), textFrom(1), read + further)
+          const second = await readOn(generator.fork(state), textFrom(2), read + more, more)
+          const third = await readOn(generator.fork(state), textFrom(0), read + further)
+          await check(first, [textFrom(1)], 'first fork')
+          await check(second, [textFrom(2)], 'second fork')
+          await check(third, [textOf(0)], 'third fork')
+          await check(state, [textOf(0)], 'original')
         }),
-        { numRuns: 6 },
+        // Forks of a text that does not have all of its sinks yet, and of one that has read nothing.
+        {
+          numRuns: 6,
+          examples: [
+            [0, 1, 9, 2],
+            [1, 0, 9, 0],
+            [0, 0, 9, 0],
+          ],
+        },
       )
     })
 

@@ -12,7 +12,15 @@ import { gatePath, mapParams, mapSpecs } from '../mapParams.ts'
 import type { Visibility } from '../softmax.ts'
 import { chunkedHybrid } from './hybridChunks.ts'
 import { hybridMemory } from './hybridMemory.ts'
-import { blended, farScaleOf, gateOf, type HybridPart, type HybridSettings, type Reach } from './hybridScores.ts'
+import {
+  blended,
+  farScaleOf,
+  gateOf,
+  type HybridPart,
+  type HybridSettings,
+  type Reach,
+  shownFeatures,
+} from './hybridScores.ts'
 import { besides } from './sinks.ts'
 
 /** Settings of a hybrid. */
@@ -72,7 +80,7 @@ function parallelScores(
   const { keyMask } = visibility
   const phiQ = featuresOf(map, ofQ, q, start)
   const byFeatures = besides(k, sinks, keyMask)
-  const phiK = featuresOf(map, ofK, k, byFeatures && { keyMask: byFeatures })
+  const phiK = shownFeatures(map, ofK, k, byFeatures ? { keyMask: byFeatures } : {})
   const seen = keyMask && reshape(keyMask, [keyMask.shape[0]!, 1, 1, s])
   const mask = (test: (distance: number, key: number) => boolean) => {
     const found = distanceMask(q, l, s, test)

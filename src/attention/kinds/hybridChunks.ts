@@ -23,7 +23,7 @@ import { normalised, withOnes } from '../linear.ts'
 import { mapParams } from '../mapParams.ts'
 import { cutScale, decayedSums, delayed, factor, runningLargest } from '../scales.ts'
 import type { Visibility } from '../softmax.ts'
-import { blended, farScaleOf, gateOf, type HybridSettings, type Reach } from './hybridScores.ts'
+import { blended, farScaleOf, gateOf, type HybridSettings, type Reach, shownFeatures } from './hybridScores.ts'
 import { besides } from './sinks.ts'
 
 /** Causal attention (b h l e) of heads that are cut into chunks. */
@@ -43,7 +43,7 @@ export function chunkedHybrid(
     ...(found.shift && { shift: cutScale(found.shift, count, size) }),
   })
   const byFeatures = besides(k, sinks, keyMask)
-  const keys = featuresOf(map, ofK, k, byFeatures && { keyMask: byFeatures })
+  const keys = shownFeatures(map, ofK, k, byFeatures ? { keyMask: byFeatures } : {})
   const phiQ = features(featuresOf(map, ofQ, q))
   const phiK = features(keys)
   const farScale = farScaleOf(keys, window, q.shape[2]!)

@@ -11,7 +11,7 @@ import { mapParams } from '../mapParams.ts'
 import { type Kept, type Memory, perSequence } from '../memory.ts'
 import { hasPending, pendingNames } from '../pending.ts'
 import { factor, runningLargest } from '../scales.ts'
-import { besideNothing, blended, gateOf, type HybridSettings, type Reach } from './hybridScores.ts'
+import { besideNothing, blended, gateOf, type HybridSettings, type Reach, shownFeatures } from './hybridScores.ts'
 import { hybridPending, hybridStep, hybridStepPast, keptStep } from './hybridStep.ts'
 import { emptySums } from './linear.ts'
 import { keptSinks, sinkRoom } from './sinks.ts'
@@ -51,7 +51,8 @@ export function hybridMemory(settings: HybridSettings, sizes: HeadSizes): Memory
       const leaving = (x: Tensor) => slice(x, 2, 0, l)
       const shown = { keyMask: slice(byFeatures, 1, 0, l) }
       const phiQ = featuresOf(map, ofQ, q, start ? { start } : {})
-      const phiK = featuresOf(map, ofK, leaving(recent.k), { ...shown, ...(start && { start: sub(start, window) }) })
+      const leftAt = start && { start: sub(start, window) }
+      const phiK = shownFeatures(map, ofK, leaving(recent.k), { ...shown, ...leftAt })
       const farScale = phiK.shift && runningLargest(phiK.shift, shift)
       const all = {
         k: sinkKeys ? concat([sinkKeys, recent.k], 2) : recent.k,

@@ -17,10 +17,10 @@ import {
 } from '../../graph/ops.ts'
 import type { Tensor } from '../../graph/tensor.ts'
 import type { Tensors } from '../../graph/trace.ts'
-import { type Features, featureProducts } from '../features.ts'
+import { type FeatureOptions, type Features, featureProducts, featuresOf } from '../features.ts'
 import { gatePath } from '../mapParams.ts'
 import type { FeatureMap } from '../maps/map.ts'
-import { delayed, factor, runningLargest } from '../scales.ts'
+import { delayed, factor, noShift, runningLargest } from '../scales.ts'
 import { hidden } from '../softmax.ts'
 
 /** What is left of a hybrid to see what each part does; both where not given. */
@@ -45,7 +45,7 @@ export interface Reach {
  * (… l d), (… s d), features of both; `farScale` (… l 1) is the largest shift of the keys that a query sees by features.
  */
 export function blended(
-  { map, part }: HybridSettings,
+  settings: HybridSettings,
   gate: Tensor,
   q: Tensor,
   k: Tensor,
@@ -54,15 +54,42 @@ export function blended(
   { near, far }: Reach,
   farScale?: Tensor,
 ): { scores: Tensor; linearScale?: Tensor } {
-  const logits = add(mul(matmul(q, transpose(k)), 1 / Math.sqrt(q.shape.at(-1)!)), mul(sub(1, near), hidden))
-  const soft = mul(mul(exp(sub(logits, max(logits, [-1]))), near), part === 'linear' ? 0 : gate)
-  const linear = mul(featureProducts(map, phiQ, phiK), part === 'window' ? mul(far, 0) : far)
-  if (!phiQ.shift || !phiK.shift || !farScale) return { scores: add(soft, linear) }
+  const { ofNear, ofFar } = partFactors(settings, gate, phiQ, farScale)
+  const soft = mul(softScores(matmul(q, transpose(k)), q.shape.at(-1)!, near), ofNear)
+  if (settings.part === 'window') return { scores: soft }
+  const products = mul(featureProducts(settings.map, phiQ, phiK), far)
+  const linear = phiK.shift && farScale ? mul(products, factor(transpose(phiK.shift), farScale)) : products
+  return ofFar ? { scores: add(soft, mul(linear, ofFar)), linearScale: ofFar } : { scores: add(soft, linear) }
+}
+
+/** e^(s − c), c the largest of what softmax sees and 0 for all else: products q·k (… l s) of heads of width d. */
+export function softScores(products: Tensor, d: number, near: Tensor): Tensor {
+  const logits = add(mul(products, 1 / Math.sqrt(d)), mul(sub(1, near), hidden))
+  return mul(exp(sub(logits, max(logits, [-1]))), near)
+}
+
+/** What brings softmax's scores, and what features give relative to `farScale`, to one scale. A part alone keeps its own. */
+export function partFactors(
+  { part }: HybridSettings,
+  gate: Tensor,
+  phiQ: Features,
+  farScale?: Tensor,
+): { ofNear: Tensor | number; ofFar?: Tensor } {
+  if (part === 'linear') return { ofNear: 0 }
+  if (part === 'window' || !phiQ.shift || !farScale) return { ofNear: gate }
   const size = add(phiQ.shift, farScale)
   const top = maximum(size, 0)
-  const linearScale = exp(sub(size, top))
-  const scaled = mul(mul(linear, factor(transpose(phiK.shift), farScale)), linearScale)
-  return { scores: add(mul(soft, exp(neg(top))), scaled), linearScale }
+  return { ofNear: mul(gate, exp(neg(top))), ofFar: exp(sub(size, top)) }
+}
+
+/** Features of keys of which hidden ones (b s) ask for no scale: none may be seen yet. */
+export function shownFeatures(map: FeatureMap, params: Tensors, k: Tensor, options: FeatureOptions): Features {
+  const { shift, ...features } = featuresOf(map, params, k, options)
+  const { keyMask } = options
+  if (!shift || !keyMask) return { ...features, ...(shift && { shift }) }
+  const [b, s] = keyMask.shape as [number, number]
+  const shown = reshape(keyMask, [b, 1, s, 1])
+  return { ...features, shift: add(mul(shift, shown), mul(sub(1, shown), noShift)) }
 }
 
 /** The largest shift of the keys before the window of each of the last l positions, (b h l 1). */

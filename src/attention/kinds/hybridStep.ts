@@ -4,21 +4,7 @@
  */
 
 import { floats } from '../../base/array.ts'
-import {
-  add,
-  concat,
-  exp,
-  matmul,
-  max,
-  maximum,
-  mul,
-  neg,
-  reshape,
-  slice,
-  sub,
-  sum,
-  transpose,
-} from '../../graph/ops.ts'
+import { add, concat, matmul, mul, reshape, slice, sub, sum, transpose } from '../../graph/ops.ts'
 import type { Tensor } from '../../graph/tensor.ts'
 import type { Tensors } from '../../graph/trace.ts'
 import { featuresOf } from '../features.ts'
@@ -36,8 +22,7 @@ import {
   type Waiting,
   waitingRow,
 } from '../pending.ts'
-import { hidden } from '../softmax.ts'
-import { gateOf, type HybridSettings } from './hybridScores.ts'
+import { gateOf, type HybridSettings, partFactors, shownFeatures, softScores } from './hybridScores.ts'
 import { keptSinks } from './sinks.ts'
 
 /** The places of the sums' kind, and as many for keys and values after the window's, (b h p d). */
@@ -79,7 +64,7 @@ function movedOn(window: Kept[string], recent: Kept[string], taken: readonly num
   return moved
 }
 
-/** What the graph is given to read the position after `position` others; the sequences have taken equally many places. */
+/** What the graph is given to read the position after `position` others, of sequences that may have taken unequally many places. */
 export function hybridStepPast({ map, window, sinks }: HybridSettings, kept: Kept, position: number): Kept {
   const batch = kept.sums!.shape[0]!
   const taken = rowsTaken(kept.pendingValues!)
@@ -127,14 +112,12 @@ export function hybridStep(
   const ofMaps = mapParams(params)
   const phiQ = featuresOf(map, ofMaps.q, q, start ? { start } : {})
   const passed = { keyMask: past.leaves!, ...(start && { start: sub(start, window) }) }
-  const phiK = featuresOf(map, ofMaps.k, past.leavingKey!, passed)
+  const phiK = shownFeatures(map, ofMaps.k, past.leavingKey!, passed)
   const v1 = withOnes(past.leavingValue!)
   const far = besidePending(past as unknown as LinearState & Waiting, phiQ, phiK, v1)
-  const size = phiQ.shift && far.scale && add(phiQ.shift, far.scale)
-  const top = size && maximum(size, 0)
-  const soft = mul(nearScores(settings, past, q, k), part === 'linear' ? 0 : gateOf(params, 3))
-  const near = nearSums(settings, top ? mul(soft, exp(neg(top))) : soft, past, v)
-  const linear = size && top ? mul(far.out, exp(sub(size, top))) : far.out
+  const { ofNear, ofFar } = partFactors(settings, gateOf(params, 3), phiQ, far.scale)
+  const near = nearSums(settings, mul(nearScores(settings, past, q, k), ofNear), past, v)
+  const linear = ofFar ? mul(far.out, ofFar) : far.out
   const y = normalised(part === 'window' ? near : add(near, linear))
   return { y, next: { ...waitingRow(phiK, v1), recentKeys: k, recentValues: v } }
 }
@@ -145,8 +128,7 @@ function nearScores({ sinks }: HybridSettings, past: Tensors, q: Tensor, k: Tens
   const seen = reshape(near!, [near!.shape[0]!, 1, 1, near!.shape[1]!])
   const ofKeys = (x: Tensor) => matmul(q, transpose(x))
   const columns = [...(sinks ? [ofKeys(sinkKeys!)] : []), ofKeys(keys!), ofKeys(concat([recentKeys!, k], 2))]
-  const logits = add(mul(concat(columns, -1), 1 / Math.sqrt(q.shape[3]!)), mul(sub(1, seen), hidden))
-  return mul(exp(sub(logits, max(logits, [-1]))), seen)
+  return softScores(concat(columns, -1), q.shape[3]!, seen)
 }
 
 /** Σ e^(s − c) [v, 1] of what softmax sees: (b h 1 d+1). */

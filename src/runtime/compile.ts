@@ -70,8 +70,11 @@ function picked(given: Arrays, names: readonly string[]): Arrays {
 }
 
 function signature(inputs: Readonly<Record<string, NDArray | undefined>>): string {
-  return Object.entries(inputs)
-    .map(([name, array]) => {
+  // In whatever order they are given.
+  return Object.keys(inputs)
+    .sort()
+    .map((name) => {
+      const array = inputs[name]
       if (!array) throw new TypeError(`compile: input ${name} is missing; pass an array for it`)
       return `${name}:${array.dtype}[${array.shape}]`
     })

@@ -13,7 +13,7 @@ import { newModel, paramSpecs } from '../models/families.ts'
 import { gpt2 } from '../models/gpt2.ts'
 import type { Model } from '../models/model.ts'
 import type { CaseResult } from '../report/experimentTypes.ts'
-import { draws, heldOutDraws } from '../tasks/draws.ts'
+import { checkSizes, draws, heldOutDraws } from '../tasks/draws.ts'
 import { associativeRecall, multiQueryRecall } from '../tasks/recall.ts'
 import { adamw } from '../train/optimizers.ts'
 import { runStage, type StageHost } from '../train/stage.ts'
@@ -61,8 +61,25 @@ function recallExperiment({ title, source, about, settings, published: known, dr
     settings: { ...modelSettings, ...settings },
     attentions: ['softmax', 'hedgehog', 'taylor', 'elu', 'relu', 'performer', 'cosformer'],
     published: known,
-    cases: async (setup) => setup.attentions.map((name) => ({ name, run: () => trained(name, setup, draw) })),
+    async cases(setup) {
+      checkSettings(setup.settings)
+      return setup.attentions.map((name) => ({ name, run: () => trained(name, setup, draw) }))
+    },
   }
+}
+
+const flags = ['decay', 'positions', 'filler']
+
+/** @throws RangeError for settings of which no model can be made, or that leave nothing to compare. */
+function checkSettings(settings: Setup['settings']): void {
+  const { layers, heads, width, window } = settings as Record<string, number>
+  checkSizes('recall', 1, { layers: layers!, heads: heads!, width: width! })
+  checkSizes('recall', 0, { window: window! })
+  if (width! % heads! !== 0) throw new RangeError(`recall: got heads ${heads}, want a divisor of the width ${width}`)
+  if (window! > 0 && layers! < 2)
+    throw new RangeError('recall: got layers 1 with a window in the first, want at least 2')
+  const flag = flags.find((name) => name in settings && settings[name] !== 0 && settings[name] !== 1)
+  if (flag) throw new RangeError(`recall: got ${flag} ${settings[flag]}, want 0 or 1`)
 }
 
 /** Trains at one learning rate after the other until the task is solved; the best is what counts. */
@@ -177,10 +194,13 @@ const multiQuery = (length: number, pairs: number): Experiment =>
     settings: {
       heads: chosen(4, 'attention heads, where Zoology has 1; features of narrow heads differ more at the start'),
       window: chosen(2, 'tokens that the first layer attends to, by softmax, where Zoology has a convolution of 3'),
-      positions: published(0, 'whether position embeddings are learned (1) or stay 0'),
+      positions: chosen(0, 'whether position embeddings are learned (1), as by softmax in Zoology, or stay 0'),
       filler: published(0, 'what stands between the queries: id 0 (0) or random ids (1)'),
-      vocab: published(8192, 'token ids', 128),
-      length: published(length, 'tokens in a sequence'),
+      vocab: published(8192, 'token ids', 64),
+      length: published(length, 'tokens in a sequence', 32),
+      // A quick training is as wide as a whole one, and of sequences that are learned in as few steps.
+      width: { ...modelSettings.width, quick: modelSettings.width.value },
+      steps: { ...modelSettings.steps, quick: 300 },
       pairs: published(pairs, 'pairs in a sequence'),
     },
     published: [],

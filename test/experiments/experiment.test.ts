@@ -125,8 +125,21 @@ describe('an experiment', () => {
     const above = await trainings({ window: 2 })
     assert.notDeepEqual(above.lines, everywhere.lines)
     assert.ok(!above.hasPositions)
-    const windowAlone = await trainings({ window: 2, layers: 1 })
-    assert.deepEqual(windowAlone.lines[0], windowAlone.lines[1])
+  })
+
+  it('refuses settings of recall of which nothing can be learned, before any work', async () => {
+    const experiment = experimentNamed('mqar-64-4')
+    for (const [changed, message] of [
+      [{ window: -1 }, /got window -1, want a whole number from 0/],
+      [{ window: 1.5 }, /got window 1.5/],
+      [{ layers: 1 }, /got layers 1 with a window in the first, want at least 2/],
+      [{ heads: 3 }, /got heads 3, want a divisor of the width 64/],
+      [{ heads: 0 }, /got heads 0, want a whole number from 1/],
+      [{ positions: 2 }, /got positions 2, want 0 or 1/],
+      [{ filler: 7 }, /got filler 7, want 0 or 1/],
+    ] as const) {
+      await assert.rejects(experiment.cases(setupOf(experiment, ['elu'], changed)), message)
+    }
   })
 
   it('that was interrupted goes on to the same rows, without repeating what was finished', async () => {

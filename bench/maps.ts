@@ -25,8 +25,8 @@ const layer = new URL('attention.ts', import.meta.url).href
 /** What several matrices of length² for each head at once keep from being measured at 8k. */
 const tooLarge = 'top-k:64'
 
-/** Tokens of a round. */
-const tokens = 20
+/** Tokens of a round: what waits is taken in as often as in a long text. */
+const tokens = 32
 
 export const cases = {
   /** Tokens of GPT-2 small, one after the other, after 128 others. */

@@ -18,7 +18,7 @@ import { factor, noShift } from './scales.ts'
 export const places = 16
 
 /** φ(k) (b h p f), [v, 1] (b h p e+1), and the shifts that these features are relative to (b h p 1); zeros are no position. */
-export interface Waiting {
+interface Waiting {
   readonly pendingKeys: Tensor
   readonly pendingValues: Tensor
   readonly pendingShift?: Tensor

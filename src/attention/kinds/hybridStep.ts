@@ -9,19 +9,10 @@ import type { Tensor } from '../../graph/tensor.ts'
 import type { Tensors } from '../../graph/trace.ts'
 import { featuresOf } from '../features.ts'
 import type { HeadSizes, Heads } from '../heads.ts'
-import { type LinearState, normalised, withOnes } from '../linear.ts'
+import { normalised, withOnes } from '../linear.ts'
 import { mapParams } from '../mapParams.ts'
 import { type Kept, type Pending, perSequence } from '../memory.ts'
-import {
-  besidePending,
-  hasPending,
-  pendingOf,
-  places,
-  putPending,
-  rowsTaken,
-  type Waiting,
-  waitingRow,
-} from '../pending.ts'
+import { besidePending, hasPending, pendingOf, places, putPending, rowsTaken, waitingRow } from '../pending.ts'
 import { gateOf, type HybridSettings, partFactors, shownFeatures, softScores } from './hybridScores.ts'
 import { keptSinks } from './sinks.ts'
 
@@ -114,7 +105,9 @@ export function hybridStep(
   const passed = { keyMask: past.leaves!, ...(start && { start: sub(start, window) }) }
   const phiK = shownFeatures(map, ofMaps.k, past.leavingKey!, passed)
   const v1 = withOnes(past.leavingValue!)
-  const far = besidePending(past as unknown as LinearState & Waiting, phiQ, phiK, v1)
+  const { sums, pendingKeys, pendingValues } = past
+  const waiting = { ...past, sums: sums!, pendingKeys: pendingKeys!, pendingValues: pendingValues! }
+  const far = besidePending(waiting, phiQ, phiK, v1)
   const { ofNear, ofFar } = partFactors(settings, gateOf(params, 3), phiQ, far.scale)
   const near = nearSums(settings, mul(nearScores(settings, past, q, k), ofNear), past, v)
   const linear = ofFar ? mul(far.out, ofFar) : far.out

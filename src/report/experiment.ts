@@ -7,6 +7,7 @@ import { lineChart } from './plots.ts'
 import { hueCount } from './styles.ts'
 import { decimals } from './summary.ts'
 import { escapeText } from './svg.ts'
+import { wrap } from './terminal.ts'
 
 /** One cell: a number as its column shows it, with its unit; a dash where there is none. */
 function cell({ name, digits }: Column, values: Readonly<Record<string, number>> | undefined): string {
@@ -61,10 +62,10 @@ export function experimentText(result: ExperimentResult, width = 80): string {
       .join('  ')
       .trimEnd()
       .slice(0, width)
-  const notes = lines.flatMap(({ name, note }) => (note ? [`${name}: ${note}`.slice(0, width)] : []))
+  const notes = lines.flatMap(({ name, note }) => (note ? wrap(`${name}: ${note}`, width) : []))
   const { title, source, quick, seed, seconds } = result
   return [
-    `${title} (${source})${quick ? ', quick: shows that it runs, not how good it is' : ''}`.slice(0, width),
+    ...wrap(`${title} (${source})${quick ? ', quick: shows that it runs, not how good it is' : ''}`, width),
     row('', head.map(shortened)),
     ...lines.map(({ name, cells }) => row(name, cells)),
     '',

@@ -103,6 +103,7 @@ describe('an experiment', () => {
     const text = experimentText(result, 80)
     assert.ok(text.split('\n').every((line) => line.length <= 80))
     assert.match(text, /softmax +[\d.]+ +6 +100\.0/)
+    assert.match(text.replaceAll('\n', ' '), /\(arXiv 2402\.04347, associative recall\), quick: .* not how good it is /)
     assert.match(experimentHtml(result, 'hedgehog <x>'), /hedgehog &lt;x&gt;/)
   })
 

@@ -4,10 +4,9 @@ import { featureMap } from '../attention/featureMaps.ts'
 import { type Features, featuresOf, masked, onOneScale } from '../attention/features.ts'
 import type { HeadSizes } from '../attention/heads.ts'
 import type { HybridOptions } from '../attention/kinds/hybrid.ts'
-import { besideNothing, blended, gateOf, type Reach } from '../attention/kinds/hybridScores.ts'
+import { besideNothing, blended, gateOf, onScoresScale, type Reach } from '../attention/kinds/hybridScores.ts'
 import { normalised, rescaled, withOnes } from '../attention/linear.ts'
 import { mapParams } from '../attention/mapParams.ts'
-import { factor } from '../attention/scales.ts'
 import { hidden } from '../attention/softmax.ts'
 import {
   add,
@@ -70,9 +69,7 @@ export function hybridExport(options: HybridOptions, { heads, headDim: d }: Head
       const ofColumns = besideNothing(ofLeaving, sinks, window)
       const found = blended(settings, gateOf(params, 3), q, ofKeys, phiQ, ofColumns, at.reach, farScale)
       const near = matmul(found.scores, all.v)
-      const far = matmul(phiQ.phi, before.sums)
-      const farHere =
-        farScale && found.linearScale ? mul(far, mul(factor(before.shift!, farScale), found.linearScale)) : far
+      const far = onScoresScale(matmul(phiQ.phi, before.sums), before.shift, farScale, found.linearScale)
       const left = masked(leaving(recent.v), shown.keyMask)
       const phiK = onOneScale(map, ofLeaving, { ...shown, from: before.shift })
       const next = [
@@ -82,7 +79,7 @@ export function hybridExport(options: HybridOptions, { heads, headDim: d }: Head
         ...(sinkKeys ? [add(sinkKeys, matmul(at.toSinks!, fresh.k))] : []),
         ...(sinkValues ? [add(sinkValues, matmul(at.toSinks!, fresh.v))] : []),
       ]
-      return { y: normalised(part === 'window' ? near : add(near, farHere)), next: { state: concat(next, 2) } }
+      return { y: normalised(part === 'window' ? near : add(near, far)), next: { state: concat(next, 2) } }
     },
   }
 }

@@ -38,5 +38,6 @@ export const otherKinds: readonly string[] = [
   'hybrid:3/t2r',
   'hybrid:2/cosformer:16',
   'hybrid:3/hedgehog-softmax:linear-only',
+  'hybrid:2:1/hedgehog-exp:linear-only',
   'hybrid:3/performer:7:window-only',
 ]

@@ -36,7 +36,7 @@ const params = {
 }
 
 describe('the exported hybrid', () => {
-  for (const name of ['hybrid:2/hedgehog-exp', 'hybrid:2:1/hedgehog-exp']) {
+  for (const name of ['hybrid:2/hedgehog-exp', 'hybrid:2:1/hedgehog-exp', 'hybrid:2/hedgehog-exp:linear-only']) {
     for (const outlier of [1, 30, 120, -200]) {
       it(`${name} sees what the hybrid does where a key has the number ${outlier}, in one call or several`, async () => {
         const text = textWith(outlier)

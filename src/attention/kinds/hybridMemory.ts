@@ -11,10 +11,18 @@ import { mapParams } from '../mapParams.ts'
 import { type Kept, type Memory, perSequence } from '../memory.ts'
 import { hasPending, pendingNames } from '../pending.ts'
 import { factor, runningLargest } from '../scales.ts'
-import { besideNothing, blended, gateOf, type HybridSettings, type Reach, shownFeatures } from './hybridScores.ts'
+import {
+  besideNothing,
+  blended,
+  gateOf,
+  type HybridSettings,
+  onScoresScale,
+  type Reach,
+  shownFeatures,
+} from './hybridScores.ts'
 import { hybridPending, hybridStep, hybridStepPast, keptStep } from './hybridStep.ts'
 import { emptySums } from './linear.ts'
-import { keptSinks, sinkRoom } from './sinks.ts'
+import { keptBesideSinks, sinkRoom } from './sinks.ts'
 
 /** Columns of keys are the sinks, then the kept window, then the new positions. */
 export function hybridMemory(settings: HybridSettings, sizes: HeadSizes): Memory {
@@ -62,8 +70,7 @@ export function hybridMemory(settings: HybridSettings, sizes: HeadSizes): Memory
       const ofColumns = besideNothing(phiK, sinks, window)
       const { scores, linearScale } = blended(settings, gateOf(params, 3), q, all.k, phiQ, ofColumns, reach, farScale)
       const before: LinearState = { sums: sums!, ...(shift && { shift }) }
-      const far = matmul(phiQ.phi, before.sums)
-      const farHere = farScale && shift && linearScale ? mul(far, mul(factor(shift, farScale), linearScale)) : far
+      const far = onScoresScale(matmul(phiQ.phi, before.sums), shift, farScale, linearScale)
       const near = matmul(scores, all.v)
       const nextShift = phiK.shift && maximum(max(phiK.shift, [2]), shift!)
       const leftValues = masked(leaving(recent.v), shown.keyMask)
@@ -75,12 +82,11 @@ export function hybridMemory(settings: HybridSettings, sizes: HeadSizes): Memory
         ...(nextShift && { shift: nextShift }),
         ...(sinks > 0 && { newKeys: k, newValues: v }),
       }
-      return { y: normalised(part === 'window' ? near : add(near, farHere)), next }
+      return { y: normalised(part === 'window' ? near : add(near, far)), next }
     },
     keep(kept, next, position) {
       if (hasPending(kept)) return keptStep(kept, next, position)
-      const { newKeys, newValues, ...others } = next
-      return newKeys ? { ...others, ...keptSinks(kept, position, newKeys, newValues!) } : others
+      return keptBesideSinks(kept, next, position)
     },
     overwrites: ['sinkKeys', 'sinkValues', ...pendingNames],
     pending: hybridPending(settings, sizes),

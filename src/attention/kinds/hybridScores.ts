@@ -62,6 +62,13 @@ export function blended(
   return ofFar ? { scores: add(soft, mul(linear, ofFar)), linearScale: ofFar } : { scores: add(soft, linear) }
 }
 
+/** What queries take of sums that are relative to `from`, on the scale of {@link blended}'s scores. */
+export function onScoresScale(far: Tensor, from?: Tensor, farScale?: Tensor, linearScale?: Tensor): Tensor {
+  const ofSums = from && farScale && factor(from, farScale)
+  const by = ofSums && linearScale ? mul(ofSums, linearScale) : (ofSums ?? linearScale)
+  return by ? mul(far, by) : far
+}
+
 /** e^(s − c), c the largest of what softmax sees and 0 for all else: products q·k (… l s) of heads of width d. */
 export function softScores(products: Tensor, d: number, near: Tensor): Tensor {
   const logits = add(mul(products, 1 / Math.sqrt(d)), mul(sub(1, near), hidden))

@@ -34,6 +34,11 @@ export function keptSinks(
   return { sinkKeys: sinkKeys!, sinkValues: sinkValues! }
 }
 
+/** What is kept after new positions: what the graph gives of it, and the sinks, if new keys and values came for them. */
+export function keptBesideSinks(kept: Kept, { newKeys, newValues, ...next }: Kept, position: number): Kept {
+  return newKeys ? { ...next, ...keptSinks(kept, position, newKeys, newValues!) } : next
+}
+
 /** (b h l d) -> (b h count d). */
 function firstOf(x: FloatArray, count: number): FloatArray {
   const [batch, heads, l, d] = x.shape as [number, number, number, number]

@@ -20,7 +20,7 @@ import { type Chunks, chunksOf, distanceMask } from '../band.ts'
 import type { HeadSizes, Heads } from '../heads.ts'
 import type { Memory } from '../memory.ts'
 import { hidden, softmaxScores, type Visibility } from '../softmax.ts'
-import { keptSinks, sinkRoom } from './sinks.ts'
+import { keptBesideSinks, sinkRoom } from './sinks.ts'
 
 /** Settings of a sliding window. */
 export interface WindowOptions {
@@ -112,8 +112,7 @@ function windowMemory({ window, sinks }: WindowOptions, sizes: HeadSizes): Memor
         next: { ...next, ...(sinks > 0 && { newKeys: k, newValues: v }) },
       }
     },
-    keep: (kept, { newKeys, newValues, ...next }, position) =>
-      newKeys ? { ...next, ...keptSinks(kept, position, newKeys, newValues!) } : next,
+    keep: keptBesideSinks,
     overwrites: ['sinkKeys', 'sinkValues'],
   }
 }

@@ -39,6 +39,13 @@ describe('a report that is read', () => {
     }
   })
 
+  it('is drawn where it has no rows of one of its texts', () => {
+    const report = demoInspection()
+    const texts = report.texts.map((one, i) => (i === 1 ? { ...one, name: 'text' } : one))
+    for (const markup of readReport('x.json', JSON.stringify({ ...report, texts })).sections)
+      checkWellFormed(`<div>${markup}</div>`)
+  })
+
   it('is refused with the place that does not fit, or can be drawn', () => {
     const whole = [demoReport(), demoInspection()]
     const values = fc.oneof(fc.constantFrom(null, true, 'text', -1, 1e12, [], {}), fc.constant(undefined))

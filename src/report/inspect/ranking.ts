@@ -47,7 +47,8 @@ export function inspectHeadline(report: Measured): string {
     return { text: name, order }
   })
   const [first] = ranked
-  if (!first || first.order.length < 2) return 'Properties of attention weights, as means over heads and queries.'
+  if (!first || ranked.some(({ order }) => order.length < 2))
+    return 'Properties of attention weights, as means over heads and queries.'
   const best = first.order[0]!.map
   const where = ranked.map(({ text, order }) => {
     const [one, two] = order as [{ map: string; kl: number }, { map: string; kl: number }]
